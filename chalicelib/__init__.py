@@ -1,0 +1,1 @@
+"""The orchestrator: everything that the Lambda ships."""
