@@ -1,0 +1,1 @@
+"""What Baton needs in an AWS account besides its Lambda functions."""
