@@ -16,13 +16,12 @@ import fcntl
 import os
 import re
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Dict, Iterator
 
 _REASON = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
 
-def put(path: Path, reason: str, text: str = "") -> bool:
+def put(path: str, reason: str, text: str = "") -> bool:
     """Let `reason` (one short word) hold this node in FAULT; True if it did not before."""
     if not _REASON.fullmatch(reason):
         raise ValueError(f"a reason to hold is one short lower-case word, not {reason!r}")
@@ -35,7 +34,7 @@ def put(path: Path, reason: str, text: str = "") -> bool:
         return fresh
 
 
-def clear(path: Path, reason: str) -> bool:
+def clear(path: str, reason: str) -> bool:
     """Take back `reason`; other reasons keep standing. True if it stood."""
     if reason not in reasons(path):
         return False
@@ -47,13 +46,14 @@ def clear(path: Path, reason: str) -> bool:
         return stood
 
 
-def reasons(path: Path) -> Dict[str, str]:
+def reasons(path: str) -> Dict[str, str]:
     """The reasons that stand, with their texts; a missing file has none.
 
     A file that holds something else, say a bare 1 that a person wrote, has the reason "person".
     """
     try:
-        first, *lines = path.read_text("utf-8", "replace").splitlines() or ["0"]
+        with open(path, encoding="utf-8", errors="replace") as file:
+            first, *lines = file.read().splitlines() or ["0"]
     except FileNotFoundError:
         return {}
     found = dict(_split(line) for line in lines if line.strip())
@@ -68,8 +68,8 @@ def _split(line: str) -> "tuple[str, str]":
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _locked(path: str) -> Iterator[None]:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
     lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -78,9 +78,10 @@ def _locked(path: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _write(path: Path, found: Dict[str, str]) -> None:
+def _write(path: str, found: Dict[str, str]) -> None:
     lines = ["1" if found else "0", *(f"{reason}: {text}" for reason, text in found.items())]
     # Replaced, never rewritten in place: keepalived reads at any moment, and half a file is a 0.
-    fresh = path.with_name(path.name + ".new")
-    fresh.write_text("\n".join(lines) + "\n", "utf-8")
+    fresh = f"{path}.new"
+    with open(fresh, "w", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n")
     os.replace(fresh, path)

@@ -1,0 +1,276 @@
+"""The spool: every word of this node on its way to EventBridge, durable before it is sent.
+
+Theory of operation. Two files of fixed size hold one word per line, `crc sequence json`. Words are
+appended to one file; when it is full, the other, whose words are the oldest, is begun anew. A log
+ends at the first line whose checksum fails or whose sequence does not grow: that is a torn write or
+what is left of an earlier round.
+
+- A word returned by `append` without `trouble` is on disk, and every later word, by whichever
+  process and after whatever crash, has a higher sequence: the log is the clock's memory.
+- The files are written full once, when they are made. From then on no space is ever asked for, so
+  a full disk stops nothing, and a flush writes data only, no metadata.
+- If the spool cannot be written at all (no space to make it, a broken disk, a process stopped while
+  it holds the lock) the word is kept in memory, and still published.
+- `acknowledged` is not flushed: losing it means sending words twice, which is harmless.
+- 512 KiB hold the last 1,000 words or so. Older ones that could not be sent are given up: a node's
+  newer word makes its older ones pointless, see `coalesce`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Callable, Iterator, List, Optional, Tuple
+
+from node_hook import clock
+
+FILE_BYTES = 256 * 1024
+"""Of each of the two files: room for some 600 words, ten hours of a flapping that never ends."""
+
+LOCK_SECONDS = 2.0
+"""How long to wait for another process. It holds the lock for one flush, a millisecond or ten."""
+
+WORD_BYTES = 4 * 1024
+"""No line is longer. EventBridge would take 256 KiB; a word has some 400 bytes."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A word in the spool. `trouble` says why it is in memory only, "" if it is on disk."""
+
+    sequence: int
+    text: str
+    trouble: str = ""
+
+
+class Spool:
+    """One process's view of the spool. Threads may share it; processes share the directory."""
+
+    def __init__(self, directory: str, file_bytes: int = FILE_BYTES) -> None:
+        self.directory = directory
+        self._bytes = file_bytes
+        self._guard = threading.Lock()
+        self._entries: List[Entry] = []
+        self._acknowledged = 0
+        self._floor = 0
+        """Highest sequence known, in memory or on disk; `_tail` is the last one on disk."""
+        self._tail = 0
+        self._place: Optional[Tuple[int, int]] = None
+        """File and offset at which the log goes on."""
+        self.lost = 0
+        """Words given up because the spool was full of newer ones."""
+
+    def append(self, now: float, build: Callable[[int], str]) -> Entry:
+        """Make a word durable: `build` is given its sequence and returns its JSON text."""
+        with self._guard:
+            try:
+                with self._locked():
+                    return self._append(now, build)
+            except OSError as error:
+                sequence = clock.after(self._floor, now)
+                entry = Entry(sequence, build(sequence), f"{error.strerror or error}")
+                self._remember(entry)
+                return entry
+
+    def refresh(self) -> List[Entry]:
+        """Read what other processes appended; the entries that are new to this one."""
+        with self._guard, self._locked():
+            return self._read()
+
+    def pending(self) -> List[Entry]:
+        """The words this process knows of that are not acknowledged, oldest first."""
+        with self._guard:
+            return list(self._entries)
+
+    def last(self) -> int:
+        """The highest sequence this process knows of, 0 if there is none."""
+        with self._guard:
+            return self._floor
+
+    def acknowledge(self, sequence: int) -> None:
+        """Every word up to this one is done with."""
+        with self._guard:
+            self._acknowledged = max(self._acknowledged, sequence)
+            self._entries = [e for e in self._entries if e.sequence > self._acknowledged]
+            try:
+                with open(self._path("acknowledged"), "r+b", buffering=0) as file:
+                    file.write(b"%020d\n" % self._acknowledged)
+            except OSError:
+                # Nothing is lost: what is sent once more after a restart is recognised as old.
+                pass
+
+    # ------------------------------------------------------------------ under lock and guard
+
+    def _append(self, now: float, build: Callable[[int], str]) -> Entry:
+        self._read()
+        sequence = clock.after(self._floor, now)
+        entry = Entry(sequence, build(sequence))
+        line = _line(entry)
+        index, offset = self._place or (0, 0)
+        if offset + len(line) > self._bytes:
+            index, offset = 1 - index, 0
+            self._give_up(index)
+        descriptor = os.open(self._file(index), os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            _write_all(descriptor, line, offset)
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+        self._place, self._tail = (index, offset + len(line)), sequence
+        self._remember(entry)
+        return entry
+
+    def _give_up(self, index: int) -> None:
+        """Words in a file about to be begun anew are dropped if nobody has acknowledged them."""
+        sequences = {entry.sequence for entry, _ in _parse(self._content(index))}
+        kept = [entry for entry in self._entries if entry.sequence not in sequences]
+        self.lost += len(self._entries) - len(kept)
+        self._entries = kept
+
+    def _remember(self, entry: Entry) -> None:
+        self._floor = max(self._floor, entry.sequence)
+        known = (other.sequence for other in self._entries)
+        if entry.sequence > self._acknowledged and entry.sequence not in known:
+            self._entries.append(entry)
+            self._entries.sort(key=lambda entry: entry.sequence)
+
+    def _read(self) -> List[Entry]:
+        """Follow the log from where this process last left it; the entries found."""
+        if self._place is None:
+            self._acknowledged = self._read_acknowledged()
+            logs = [list(_parse(self._content(index))) for index in (0, 1)]
+            older = 1 if _last(logs[0]) > _last(logs[1]) else 0
+            return self._take(older, 0, logs[older]) + self._take(1 - older, 0, logs[1 - older])
+        index, offset = self._place
+        found = self._take(index, offset, self._follow(index, offset))
+        switched = self._follow(1 - index, 0)
+        return found + self._take(1 - index, 0, switched) if switched else found
+
+    def _follow(self, index: int, offset: int) -> "List[Tuple[Entry, int]]":
+        """What was appended there; mostly nothing, so look at the next line first."""
+        if not any(_parse(self._content(index, offset, WORD_BYTES), self._tail)):
+            return []
+        return list(_parse(self._content(index, offset), self._tail))
+
+    def _take(self, index: int, offset: int, log: "List[Tuple[Entry, int]]") -> List[Entry]:
+        for entry, _ in log:
+            self._remember(entry)
+        self._tail = max(self._tail, _last(log))
+        self._place = (index, offset + (log[-1][1] if log else 0))
+        return [entry for entry, _ in log]
+
+    def _read_acknowledged(self) -> int:
+        try:
+            return int((self._path("acknowledged")).read_bytes() or b"0")
+        except (OSError, ValueError):
+            return 0
+
+    def _content(self, index: int, offset: int = 0, size: Optional[int] = None) -> bytes:
+        with open(self._file(index), "rb", buffering=0) as file:
+            file.seek(offset)
+            return file.read(self._bytes if size is None else size)
+
+    def _file(self, index: int) -> str:
+        return self._path(f"words.{index}")
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self.directory, name)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        lock = os.open(self._path("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            _lock(lock, LOCK_SECONDS)
+            self._make()
+            yield
+        finally:
+            os.close(lock)
+
+    def _make(self) -> None:
+        """Files that are missing or short, after a crash while they were made, are made whole."""
+        blank = b"\n" * self._bytes
+        for path, content in (
+            (self._file(0), blank),
+            (self._file(1), blank),
+            (self._path("acknowledged"), b"%020d\n" % 0),
+        ):
+            if not os.path.exists(path) or os.path.getsize(path) < len(content):
+                _create(path, content)
+
+
+def coalesce(pending: List[Entry], is_repeat: Callable[[Entry], bool]) -> List[Entry]:
+    """Leave out repeats (heartbeats) that a newer word has overtaken.
+
+    That is safe for any word: the orchestrator keeps each node's newest word only, by sequence, and
+    EventBridge promises no order. Had the newer word overtaken the older one on the way, which may
+    always happen, the older one would have been ignored on arrival: leaving it out is the same run.
+    Transitions and answers are sent all the same, for the people who read the history.
+    """
+    return [entry for entry in pending[:-1] if not is_repeat(entry)] + pending[-1:]
+
+
+def _line(entry: Entry) -> bytes:
+    body = b"%d %s" % (entry.sequence, entry.text.encode())
+    line = b"%08x %s\n" % (zlib.crc32(body), body)
+    if line.count(b"\n") > 1 or len(line) > WORD_BYTES:
+        raise ValueError(f"a word is one line of at most {WORD_BYTES} bytes, not {body[:80]!r}")
+    return line
+
+
+def _parse(content: bytes, floor: int = 0) -> "Iterator[Tuple[Entry, int]]":
+    """The log's entries, each with the offset at which it ends."""
+    start = 0
+    while True:
+        end = content.find(b"\n", start)
+        crc, _, body = content[start:end].partition(b" ")
+        if end < 0 or crc != b"%08x" % zlib.crc32(body):
+            return
+        number, _, text = body.partition(b" ")
+        if not number.isdigit() or int(number) <= floor:
+            return
+        floor, start = int(number), end + 1
+        yield Entry(floor, text.decode()), start
+
+
+def _last(log: "List[Tuple[Entry, int]]") -> int:
+    return log[-1][0].sequence if log else 0
+
+
+def _lock(descriptor: int, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise TimeoutError(0, f"another process has held the spool for {seconds} s") from None
+        time.sleep(0.001)
+
+
+def _write_all(descriptor: int, data: bytes, offset: int) -> None:
+    while data:
+        written = os.pwrite(descriptor, data, offset)
+        data, offset = data[written:], offset + written
+
+
+def _create(path: str, content: bytes) -> None:
+    """Make a file whole or not at all, durable with its directory entry."""
+    fresh = f"{path}.new"
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        _write_all(descriptor, content, 0)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.replace(fresh, path)
+    parent = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)
