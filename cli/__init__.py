@@ -1,0 +1,1 @@
+"""The operator's command, `./baton`: one module for each subcommand, loaded when it is called."""
