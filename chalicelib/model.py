@@ -111,6 +111,9 @@ class Cluster:
     fence: FencePolicy = FencePolicy.STOP
     heartbeat_seconds: float = timing.HEARTBEAT_SECONDS
     challenge_seconds: float = timing.CHALLENGE_SECONDS
+    release_seconds: float = timing.RELEASE_SECONDS
+    acquire_seconds: float = timing.ACQUIRE_SECONDS
+    stopping_seconds: float = timing.STOPPING_SECONDS
     paused: bool = False
 
     @property
@@ -164,6 +167,7 @@ class Command:
     boot: str
     deadline: float
     unless_master: bool = False
+    volumes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,11 +281,12 @@ class Seat:
     """Sequence of the word that an epoch was decided against: that word claims no more."""
     held: Held | None = None
     asked: tuple[Asked, ...] = ()
-    """The latest command of each verb."""
+    """The latest command of each verb, in the verbs' order."""
     silent_since: float | None = None
     """It left `status` or Acquire unanswered, and has not answered `status` since."""
-    failed: int = 0
-    """The last epoch whose Acquire failed here."""
+    failures: int = 0
+    """Acquires in a row that failed here; each doubles the time until it may try again."""
+    failed_at: float | None = None
     fenced_at: float | None = None
     """Baton asked EC2 to stop it; None again once it was started."""
     started_at: float | None = None
@@ -349,7 +354,13 @@ class Record:
     highest_issued: int = 0
     settled: bool = False
     granted_at: float = 0.0
+    counted_from: float = 0.0
+    """Answers to commands sent since then count for this epoch: its challenge's or its grant's time."""
     because: str = ""
+    mend: tuple[str, ...] = ()
+    """Volumes to be taken off the owner itself and attached anew in this epoch."""
+    adrift_since: float | None = None
+    """Settled, but EC2 shows otherwise: believed only if it lasts, for Describes can be stale."""
     seats: tuple[Seat, ...] = ()
     intents: tuple[Intent, ...] = ()
     challenge: Challenge | None = None
@@ -374,6 +385,10 @@ class Record:
         """A record with this seat in place of the node's former one."""
         others = tuple(s for s in self.seats if s.node != seat.node)
         return replace(self, seats=tuple(sorted((*others, seat), key=lambda s: s.node)))
+
+    def asked(self, node: str, verb: Verb) -> Asked | None:
+        """The latest command of this verb to the node."""
+        return next((a for a in self.seat(node).asked if a.command.verb is verb), None)
 
     def marked(self, step: str, at: float) -> Record:
         """A record whose timeline holds this step, the first time it is passed."""

@@ -1,4 +1,4 @@
-"""Every time bound of the orchestrator, with its unit and its reason; relations are checked at import.
+"""Every time bound of the orchestrator, its unit and its reason; relations are checked at import.
 
 All values are seconds. A cluster's definition may change the two that trade speed against false
 alarms (`heartbeat_seconds`, `challenge_seconds`); the rest follow from them or from AWS.
@@ -71,6 +71,15 @@ FENCE_WINDOW_SECONDS = 600.0
 FENCES_MOST = 5
 """At most so many Stops per window over the whole fleet: a broken Baton must not stop a fleet."""
 
+BOOT_SECONDS = 300.0
+"""A node that EC2 starts is given this long to say its first word before a deadline runs."""
+
+ADRIFT_SECONDS = 5.0
+"""Settled, but EC2 shows otherwise for so long: longer than the staleness of a Describe."""
+
+NOT_YET_SECONDS = 1.0
+"""First interval after a throttled call, which did not happen; it doubles up to the cap."""
+
 TRIES_MOST = 3
 """Tries of one mutation in one epoch. EC2 that refuses thrice will refuse a fourth time."""
 
@@ -83,7 +92,9 @@ def _check() -> None:
         "a poll is shorter than any deadline": POLL_MOST_SECONDS < CHALLENGE_SECONDS,
         "a driver lingers past each node deadline but Acquire": LINGER_SECONDS > RELEASE_SECONDS,
         "a release may take as long as a status": STATUS_SECONDS <= RELEASE_SECONDS,
-        "retries grow": RETRY_SECONDS < RETRY_MOST_SECONDS,
+        "a stale Describe is not believed before it is looked at again": ADRIFT_SECONDS
+        > POLL_MOST_SECONDS,
+        "retries grow": NOT_YET_SECONDS < RETRY_SECONDS and RETRY_SECONDS < RETRY_MOST_SECONDS,
     }
     broken = [rule for rule, holds in rules.items() if not holds]
     if broken:

@@ -1,0 +1,111 @@
+"""One decision: what to record and what to do, given the record and what is seen. Pure.
+
+The owner is ruled first (`ownership`), then the next steps towards it follow (`handover`). The
+record that comes back already holds the intent of each action: persist it, then act.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from chalicelib import contest, handover, news, ownership, progress, timing
+from chalicelib.facts import Facts
+from chalicelib.model import (
+    Cluster,
+    Command,
+    Decision,
+    Observation,
+    Obstacle,
+    Record,
+    Send,
+    Verb,
+)
+from chalicelib.rulings import Block, Call, Grant, Keep, Ruling
+from chalicelib.steps import Plan
+
+
+def decide(cluster: Cluster, record: Record, seen: Observation) -> Decision:
+    """The decision at this observation. The same input always gives the same decision."""
+    before = record
+    facts = Facts(cluster, record, seen)
+    facts = replace(facts, record=progress.absorb(facts))
+    if facts.is_settled() and not facts.record.settled:
+        facts = replace(facts, record=handover.settle(facts))
+    ruling = ownership.rule(facts)
+    facts = replace(facts, record=_ruled(facts, ruling))
+    plan = _challenge(facts) if isinstance(ruling, Call) else handover.next_steps(facts)
+    record = progress.intend(facts, plan.actions)
+    record = replace(record, obstacle=_obstacle(facts, ruling, plan))
+    return Decision(record, plan.actions, _look_at(facts, plan), news.between(before, record))
+
+
+def _ruled(facts: Facts, ruling: Ruling) -> Record:
+    """The record as the ruling changes it."""
+    record = facts.record
+    if isinstance(ruling, Grant):
+        return ownership.grant(facts, ruling)
+    if isinstance(ruling, Call):
+        return contest.open_challenge(facts, ruling)
+    if ruling.refuse and record.challenge is not None:
+        return replace(record, challenge=replace(record.challenge, refused_at=facts.now))
+    if isinstance(ruling, Keep | Block) and not _is_contested(facts):
+        return replace(record, challenge=None)
+    return record
+
+
+def _is_contested(facts: Facts) -> bool:
+    claimants = facts.claimants()
+    return facts.record.owner in claimants and len(claimants) > 1
+
+
+def _challenge(facts: Facts) -> Plan:
+    """Both commands of a challenge, in one breath."""
+    record, challenge = facts.record, facts.record.challenge
+    if challenge is None:
+        return Plan()
+    owner, claimant = record.word(challenge.owner), record.word(challenge.claimant)
+    release = Command(
+        challenge.owner,
+        Verb.RELEASE,
+        challenge.epoch,
+        owner.boot if owner else "",
+        challenge.deadline,
+        unless_master=True,
+        volumes=facts.cluster.volumes,
+    )
+    status = Command(
+        challenge.claimant,
+        Verb.STATUS,
+        challenge.epoch,
+        claimant.boot if claimant else "",
+        max(challenge.deadline, facts.now + timing.STATUS_SECONDS),
+        volumes=facts.cluster.volumes,
+    )
+    return Plan((Send(release), Send(status)))
+
+
+def _obstacle(facts: Facts, ruling: Ruling, plan: Plan) -> Obstacle | None:
+    """What blocks the cluster; `since` stays while the reason does."""
+    obstacles = [(ruling.reason, ruling.text)] if isinstance(ruling, Block) else []
+    obstacles += plan.obstacles
+    if not obstacles:
+        return None
+    reason, text = obstacles[0]
+    last = facts.record.obstacle
+    since = last.since if last is not None and last.reason is reason else facts.now
+    return Obstacle(reason, text, since)
+
+
+def _look_at(facts: Facts, plan: Plan) -> float | None:
+    """When to look again; None if only a word, a signal or the sweep can bring anything new."""
+    now, record = facts.now, facts.record
+    looks = [] if plan.look_at is None else [plan.look_at]
+    poll = now + min(
+        max((now - record.counted_from) / 4, timing.POLL_SECONDS), timing.POLL_MOST_SECONDS
+    )
+    if contest.is_open(record) and record.challenge is not None:
+        looks += [now + timing.POLL_SECONDS, max(record.challenge.deadline, now)]
+    if plan.actions or (record.owner and not record.settled and not plan.obstacles):
+        looks.append(poll)
+    look = min(looks, default=None)
+    return look if look is not None and look - now <= timing.LINGER_SECONDS else None

@@ -1,0 +1,286 @@
+"""What follows about a node from its words, the record and the observation. Pure.
+
+Each question has one answer here, so that ownership and hand-over cannot disagree about it.
+Unknown is never "stopped" and never "able": what was not said or observed counts for nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chalicelib import timing
+from chalicelib.model import (
+    Asked,
+    Attached,
+    Cluster,
+    Detach,
+    Fence,
+    FencePolicy,
+    Intent,
+    Move,
+    Observation,
+    Outcome,
+    Power,
+    Record,
+    Verb,
+    Vrrp,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A cluster's definition, its record, and what EC2 and SSM say now."""
+
+    cluster: Cluster
+    record: Record
+    seen: Observation
+
+    @property
+    def now(self) -> float:
+        """The time of the observation, POSIX seconds."""
+        return self.seen.at
+
+    # ------------------------------------------------------------------------------- words
+
+    def claims(self, node: str) -> bool:
+        """Whether the node's latest word is MASTER and no epoch was decided against it."""
+        word = self.record.word(node)
+        return (
+            word is not None
+            and word.state is Vrrp.MASTER
+            and word.sequence > self.record.seat(node).spent
+        )
+
+    def is_fresh(self, node: str) -> bool:
+        """Whether its word is young enough to say something about now."""
+        word = self.record.word(node)
+        return word is not None and self.now - word.said_at < self.cluster.fresh_seconds
+
+    def is_able(self, node: str) -> bool:
+        """Whether the node may gain ownership: EC2 says running, and it can be commanded."""
+        word, seat = self.record.word(node), self.record.seat(node)
+        return (
+            node in self.cluster.nodes
+            and word is not None
+            and word.agent
+            and word.state is not Vrrp.STOP
+            and self.is_fresh(node)
+            and self.seen.power(node) is Power.RUNNING
+            and seat.silent_since is None
+            and (seat.failed_at is None or self.now >= seat.failed_at + backoff(seat.failures))
+        )
+
+    def serves(self, node: str) -> bool:
+        """Whether its latest word says that something is mounted there."""
+        word = self.record.word(node)
+        return word is not None and word.serving is not None
+
+    def claimants(self) -> tuple[str, ...]:
+        """The nodes that claim: the highest priority first, then by id."""
+        nodes = [node for node in self.cluster.nodes if self.claims(node)]
+        return tuple(sorted(nodes, key=self.rank))
+
+    def rank(self, node: str) -> tuple[int, str]:
+        """The order in which nodes are preferred."""
+        word = self.record.word(node)
+        return (-(word.priority if word else 0), node)
+
+    # ----------------------------------------------------------------------------- holders
+
+    def holders(self) -> tuple[str, ...]:
+        """Every node that may be holding a resource, the owner among them."""
+        nodes = {seat.node for seat in self.record.seats if seat.held is not None}
+        nodes.update(node for node in (self.record.previous,) if node)
+        nodes.update(a.node for v in self.seen.volumes for a in v.attachments)
+        nodes.update(a.holder for a in self.seen.addresses if a.holder)
+        return tuple(sorted(nodes & set(self.cluster.nodes)))
+
+    def is_off(self, node: str) -> bool:
+        """Whether EC2 says now, or a person said in this epoch, that this host writes no more."""
+        confirmed = self.record.seat(node).confirmed
+        return self.seen.power(node).is_off or 0 < confirmed == self.record.epoch
+
+    def is_released(self, node: str) -> bool:
+        """Whether the node itself says that it holds nothing and will mount nothing older."""
+        word, held = self.record.word(node), self.record.seat(node).held
+        if word is None or word.serving is not None:
+            return False
+        if held is None:
+            return word.highest >= self.record.epoch
+        return word.released >= held.epoch or word.boot != held.boot
+
+    def is_clear(self, node: str) -> bool:
+        """Whether the node cannot be holding: released by its own word, or fenced by EC2's."""
+        return self.is_off(node) or self.is_released(node) or self.is_forced(node)
+
+    def is_forced(self, node: str) -> bool:
+        """Whether the policy's forced detach took every volume off this node in this epoch."""
+        forced = any(
+            isinstance(i.action, Detach)
+            and i.action.force
+            and i.action.node == node
+            and i.epoch == self.record.epoch
+            and i.outcome is Outcome.DONE
+            for i in self.record.intents
+        )
+        gone = all(a.node != node for v in self.seen.volumes for a in v.attachments)
+        return forced and gone and self.sees_all()
+
+    def unclear(self) -> tuple[str, ...]:
+        """The holders that have to let go before anything is taken from anybody."""
+        owner = self.record.owner
+        return tuple(
+            node
+            for node in self.holders()
+            if (node != owner or self._is_mending()) and not self.is_clear(node)
+        )
+
+    def _is_mending(self) -> bool:
+        """Whether the owner itself has to let go: until it is sent an Acquire in this epoch."""
+        held = self.record.seat(self.record.owner or "").held
+        return bool(self.record.mend) and (held is None or held.epoch < self.record.epoch)
+
+    def may_fence(self) -> bool:
+        """Whether the policy lets Baton act on a holder that does not answer."""
+        return self.cluster.fence is not FencePolicy.NONE
+
+    # ---------------------------------------------------------------------------- commands
+
+    def answered(self, node: str, since: float | None = None) -> bool:
+        """Whether it answered a `status` sent in this epoch (or since), in its present boot."""
+        asked, word = self.record.asked(node, Verb.STATUS), self.record.word(node)
+        return (
+            asked is not None
+            and asked.at >= (self.record.counted_from if since is None else since)
+            and asked.answer is not None
+            and asked.answer.word is not None
+            and word is not None
+            and asked.answer.word.boot == word.boot
+        )
+
+    def is_overdue(self, node: str) -> bool:
+        """Whether a holder has had its time to release, in this epoch or before a challenge."""
+        asked, silent = self.record.asked(node, Verb.RELEASE), self.record.seat(node).silent_since
+        if asked is None or asked.command.epoch != self.record.epoch or self.is_booting(node):
+            return False
+        if not was_sent(asked):
+            return False
+        if asked.answer is None and silent is not None:
+            if self.record.counted_from <= silent <= self.record.granted_at:
+                return True  # it left the challenge that led to this epoch unanswered
+        return self.now >= asked.command.deadline
+
+    def is_booting(self, node: str) -> bool:
+        """Whether EC2 started it and it has not yet said a word since; bounded."""
+        power, started = self.seen.power(node), self.record.seat(node).started_at
+        if power is Power.PENDING:
+            return True
+        word = self.record.word(node)
+        return (
+            power is Power.RUNNING
+            and started is not None
+            and self.now - started < timing.BOOT_SECONDS
+            and (word is None or word.said_at < started)
+        )
+
+    # ----------------------------------------------------------------------------- intents
+
+    def pending(self, node: str) -> tuple[Intent, ...]:
+        """Calls whose effect may still come and would take something from this node."""
+        return tuple(i for i in self.record.intents if is_open(i, self.now) and takes(i, node))
+
+    def fence_intent(self, node: str) -> Intent | None:
+        """The Stop of this node in this epoch, if one was meant."""
+        mine = [i for i in self.record.intents if i.action == Fence(node)]
+        return next((i for i in reversed(mine) if i.epoch == self.record.epoch), None)
+
+    # ---------------------------------------------------------------------------- resources
+
+    def sees_all(self) -> bool:
+        """Whether EC2 said something of every volume and every address."""
+        volumes = all(self.seen.volume(volume) for volume in self.cluster.volumes)
+        return volumes and all(self.seen.address(address) for address in self.cluster.addresses)
+
+    def is_adrift(self) -> bool:
+        """Whether EC2 shows a resource elsewhere than on the owner of a settled epoch."""
+        owner = self.record.owner
+        if owner is None or not self.record.settled or not self.sees_all():
+            return False
+        return not (self.volumes_at(owner) and self.addresses_at(owner))
+
+    def volumes_at(self, node: str) -> bool:
+        """Whether every volume is on this node, or on its way there, and on no other."""
+        return all(self.is_at(volume, node) for volume in self.cluster.volumes)
+
+    def is_at(self, volume: str, node: str) -> bool:
+        """Whether a volume is on this node alone, attached or attaching."""
+        view = self.seen.volume(volume)
+        coming = (Attached.ATTACHING, Attached.ATTACHED)
+        return view is not None and [a.node for a in view.attachments if a.state in coming] == [
+            node
+        ] == [a.node for a in view.attachments]
+
+    def addresses_at(self, node: str) -> bool:
+        """Whether every address is on this node's interface in the address's subnet."""
+        views = [self.seen.address(address) for address in self.cluster.addresses]
+        return all(v and v.interface and v.interface == v.target(node) for v in views)
+
+    def is_settled(self) -> bool:
+        """Owner, addresses and volumes agree; nobody else can hold; the owner serves this epoch."""
+        owner = self.record.owner
+        word = self.record.word(owner) if owner else None
+        return (
+            owner is not None
+            and word is not None
+            and word.serving == self.record.epoch
+            and self.volumes_at(owner)
+            and self.addresses_at(owner)
+            and not self.unclear()
+        )
+
+
+def takes(intent: Intent, node: str) -> bool:
+    """Whether an intended call would take something from this node."""
+    action = intent.action
+    if isinstance(action, Move):
+        return action.node != node
+    return isinstance(action, Detach | Fence) and action.node == node
+
+
+def is_open(intent: Intent, now: float) -> bool:
+    """Whether a call has no definite outcome and may still take effect inside AWS."""
+    return intent.outcome in (None, Outcome.UNKNOWN) and now < intent.at + timing.CALL_TTL_SECONDS
+
+
+def backoff(tries: int, first: float = timing.RETRY_SECONDS) -> float:
+    """Seconds to wait after so many tries: doubling, capped at five minutes."""
+    return min(first * 2.0 ** max(tries - 1, 0), timing.RETRY_MOST_SECONDS)
+
+
+def was_sent(asked: Asked) -> bool:
+    """Whether a command surely went out, or was tried often enough to be taken as lost.
+
+    An unknown outcome is no proof that the node was ever asked: it is sent again first.
+    """
+    if asked.outcome in (Outcome.DONE, Outcome.REFUSED):
+        return True
+    return asked.outcome is not Outcome.NOT_YET and asked.tries >= timing.TRIES_MOST
+
+
+def resend_at(asked: Asked) -> float | None:
+    """When a command that may not have gone out is sent again; None if it did go out."""
+    if was_sent(asked):
+        return None
+    if asked.outcome is Outcome.NOT_YET:
+        return asked.at + backoff(asked.tries, timing.NOT_YET_SECONDS)
+    return asked.at + timing.CALL_SECONDS
+
+
+def is_unanswered(asked: Asked, now: float) -> bool:
+    """Whether a command that was sent has passed its deadline without an answer.
+
+    SSM that refuses a command says so at once: the node has no agent that could answer.
+    """
+    if not was_sent(asked) or asked.answer is not None:
+        return False
+    return asked.outcome is Outcome.REFUSED or now >= asked.command.deadline

@@ -1,0 +1,193 @@
+"""Who owns a cluster's resources: the rule, and nothing else. Pure.
+
+Theory of operation
+-------------------
+*Guarantee.* The ruling depends on the nodes' latest words, the record and the observation, never
+on the order in which words came in. A node's older word never overrides its newer one. An owner
+never changes within an epoch; each ruling that moves anything is a new epoch, granted once. A
+node that may still be serving loses ownership only if it stopped claiming, if EC2 says that it is
+off, or if it was asked by a challenge and did not say that it is still master.
+
+*Assumptions.* A node's sequence only grows. EC2's `stopped` and `terminated` are true when said.
+A node that is asked `release --unless-master` asks keepalived itself.
+
+*Not guaranteed.* A master whose agent hangs while its words are cut off as well looks like a dead
+one, and is taken for it after `challenge_seconds`: the price of acting in seconds.
+
+    owner claims   rival claims   ruling
+    ------------   ------------   ----------------------------------------------------------
+    yes            no             keep; a new epoch for it if it does not serve this one
+    no             yes            a new epoch for the best rival that is able; else blocked
+    no             no             keep: running is better than not running
+    yes            yes            contested: off by EC2's word, or challenged (see contest.py)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from chalicelib import contest, timing
+from chalicelib.facts import Facts
+from chalicelib.model import Code, Power, Reason, Record, Result, Verb, Word
+from chalicelib.rulings import Block, Grant, Keep, Ruling
+
+LEAVING = (Power.STOPPING, Power.SHUTTING_DOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The word counts and replaces the node's former one; `ahead`: its clock is far ahead."""
+
+    word: Word
+    ahead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """The word changes nothing, for this reason."""
+
+    reason: str
+
+
+def accept(last: Word | None, word: Word, now: float) -> Accepted | Ignored:
+    """Whether a node's word counts: only one that is newer than its last, by its own sequence."""
+    if last is not None and word.sequence <= last.sequence:
+        return Ignored("not newer than the node's last word")
+    return Accepted(word, ahead=word.said_at > now + timing.AHEAD_SECONDS)
+
+
+def rule(facts: Facts) -> Ruling:
+    """Who owns from now on, and why."""
+    record, owner = facts.record, facts.record.owner
+    if facts.cluster.paused and (owner is None or record.settled):
+        return Keep("paused")
+    rivals = tuple(n for n in facts.claimants() if n != owner and not facts.seen.power(n).is_off)
+    if owner is None:
+        return _first(facts, rivals)
+    if not record.settled and (ruling := _unfinished(facts, owner)):
+        return ruling
+    if not facts.claims(owner):
+        ruling = _yielded(facts, owner, rivals)
+    elif rivals:
+        ruling = contest.rule(facts, owner, rivals)
+    else:
+        ruling = _renewed(facts, owner)
+    if isinstance(ruling, Keep) and not ruling.refuse and _is_ahead(facts):
+        return Grant(owner, "a node has executed a command of a later epoch")
+    return ruling
+
+
+def _unfinished(facts: Facts, owner: str) -> Ruling | None:
+    """What an unfinished hand-over itself calls for, before any claim is looked at."""
+    for node in facts.unclear():
+        if node != owner and facts.is_overdue(node) and _defies(facts, node):
+            return Grant(node, f"{node} is master and serves: the claim is refused")
+    asked = facts.record.asked(owner, Verb.ACQUIRE)
+    if asked and asked.answer and asked.answer.code is Code.DAMAGED and _failed(facts, owner):
+        if facts.is_able(owner):
+            return Grant(owner, "another look at damaged data")
+        return Block(Reason.DAMAGED, f"{owner} says: {asked.answer.text or 'data is damaged'}")
+    if is_unfit(facts, owner):
+        return _replace(facts, owner)
+    return None
+
+
+def _defies(facts: Facts, node: str) -> bool:
+    """Whether a holder about to be fenced has said since that it is master, and serves."""
+    return facts.claims(node) and facts.serves(node) and facts.fence_intent(node) is None
+
+
+def is_unfit(facts: Facts, node: str) -> bool:
+    """Whether the owner of an unfinished epoch cannot finish it: off, silent, or it failed."""
+    power = facts.seen.power(node)
+    silent = facts.record.seat(node).silent_since is not None
+    return power.is_off or power in LEAVING or silent or _failed(facts, node)
+
+
+def _failed(facts: Facts, node: str) -> bool:
+    failed_at = facts.record.seat(node).failed_at
+    return failed_at is not None and failed_at >= facts.record.granted_at
+
+
+def _first(facts: Facts, rivals: tuple[str, ...]) -> Ruling:
+    """The first epoch adopts the resources for the best claimant that is able."""
+    if not rivals:
+        return Keep("nobody has claimed yet")
+    able = [node for node in rivals if facts.is_able(node)]
+    if able:
+        return Grant(able[0], "the first epoch: it claims")
+    return Block(Reason.NO_CLAIMANT_ABLE, f"{rivals[0]} claims, but is not able")
+
+
+def _yielded(facts: Facts, owner: str, rivals: tuple[str, ...]) -> Ruling:
+    """The owner does not claim."""
+    able = [node for node in rivals if facts.is_able(node)]
+    if able:
+        return Grant(able[0], f"{able[0]} claims, {owner} does not")
+    if not rivals:
+        return Keep("nobody claims")
+    if facts.is_able(owner) and facts.record.settled and facts.is_released(owner):
+        return Grant(owner, f"no claimant is able, and {owner} has released")
+    return Block(Reason.NO_CLAIMANT_ABLE, f"{rivals[0]} claims, but is not able")
+
+
+def _renewed(facts: Facts, owner: str) -> Ruling:
+    """The owner alone claims: it stays, in a new epoch if it does not serve this one."""
+    record, word = facts.record, facts.record.word(owner)
+    if record.settled and word is not None and word.serving != record.epoch:
+        if facts.is_able(owner):
+            return Grant(owner, f"{owner} claims, but does not serve epoch {record.epoch}")
+        return Block(Reason.NO_CLAIMANT_ABLE, f"{owner} serves nothing and is not able")
+    since = record.adrift_since
+    lasts = since is not None and facts.now - since >= timing.ADRIFT_SECONDS
+    if lasts and facts.is_able(owner):
+        away = tuple(v for v in facts.cluster.volumes if not facts.is_at(v, owner))
+        return Grant(owner, "a resource has left it", mend=away)
+    return Keep("the owner claims, and nobody else does")
+
+
+def _replace(facts: Facts, owner: str) -> Ruling:
+    """An epoch whose owner cannot finish it goes to somebody who can, else nobody moves."""
+    others = [node for node in facts.cluster.nodes if node != owner and facts.is_able(node)]
+    claiming = [node for node in facts.claimants() if node in others]
+    last = [node for node in others if node == facts.record.previous]
+    rest = sorted(others, key=facts.rank)
+    again = [owner] if facts.is_able(owner) else []
+    for node in (*claiming, *last, *rest, *again):
+        return Grant(node, f"{owner} could not finish epoch {facts.record.epoch}")
+    return Block(Reason.CANNOT_ACQUIRE, f"{owner} cannot finish, and no other node is able")
+
+
+def _is_ahead(facts: Facts) -> bool:
+    """Whether a node that must act in this unfinished epoch would refuse it as older."""
+    record = facts.record
+    words = [record.word(node) for node in (*facts.unclear(), record.owner or "")]
+    ahead = any(word is not None and word.highest > record.epoch for word in words)
+    return ahead and not record.settled and not contest.is_open(record)
+
+
+def grant(facts: Facts, ruling: Grant) -> Record:
+    """The record of the new epoch. Words that it was decided against are spent."""
+    record, challenge = facts.record, facts.record.challenge
+    epoch = record.highest_issued + 1
+    for node in facts.claimants():
+        word = record.word(node)
+        if node != ruling.node and word is not None:
+            record = record.with_seat(replace(record.seat(node), spent=word.sequence))
+    challenged = challenge is not None and challenge.claimant == ruling.node
+    return replace(
+        record,
+        epoch=epoch,
+        highest_issued=epoch,
+        owner=ruling.node,
+        previous=record.owner if record.settled else record.previous,
+        settled=False,
+        granted_at=facts.now,
+        counted_from=challenge.at if challenge and challenged else facts.now,
+        because=ruling.because,
+        mend=ruling.mend,
+        adrift_since=None,
+        challenge=None,
+        obstacle=None,
+        marks=(("granted", facts.now),),
+    )

@@ -1,0 +1,225 @@
+"""What an observation and the outcomes of calls add to the record. Pure.
+
+Nothing is decided here: answers are filed under their commands, the words that they carry are
+merged, silence past a deadline is noted, and steps that are seen to be done enter the timeline.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from chalicelib import timing
+from chalicelib.facts import Facts, is_open, is_unanswered
+from chalicelib.model import (
+    Action,
+    Answer,
+    Asked,
+    Attached,
+    Code,
+    Fence,
+    Held,
+    Intent,
+    Outcome,
+    Power,
+    Record,
+    Result,
+    Seat,
+    Send,
+    Start,
+    Verb,
+)
+
+OVERTAKEN = (Code.OLDER_EPOCH, Code.OVERTAKEN, Code.OTHER_BOOT)
+"""Refusals of an Acquire that are no failure of the node: a newer command or boot came between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of an action and when: the outcome, AWS's own code, SSM's id for a command."""
+
+    action: Action
+    outcome: Outcome
+    at: float
+    code: str = ""
+    id: str | None = None
+
+
+# ------------------------------------------------------------------------------ observation
+
+
+def absorb(facts: Facts) -> Record:
+    """The record with all that the observation adds."""
+    record = facts.record
+    for seat in record.seats:
+        for asked in seat.asked:
+            record = _file(record, facts, asked)
+    facts = replace(facts, record=record)
+    for seat in record.seats:
+        record = record.with_seat(_silence(facts, seat))
+    facts = replace(facts, record=record)
+    return _mark(replace(facts, record=_watch(facts)))
+
+
+def _file(record: Record, facts: Facts, asked: Asked) -> Record:
+    """An answer that has come, filed under its command."""
+    answer = dict(facts.seen.answers).get(asked.id or "")
+    if asked.answer is not None or answer is None:
+        return record
+    seat = record.seat(asked.command.node)
+    commands = tuple(replace(a, answer=answer) if a == asked else a for a in seat.asked)
+    seat = _judge(replace(seat, asked=commands, silent_since=None), asked, answer, facts.now)
+    if answer.word is not None and _is_newer(record, answer):
+        seat = replace(seat, heard=answer.word)
+    return record.with_seat(seat)
+
+
+def _is_newer(record: Record, answer: Answer) -> bool:
+    word = answer.word
+    last = record.word(word.node) if word else None
+    return word is not None and (last is None or word.sequence > last.sequence)
+
+
+def _judge(seat: Seat, asked: Asked, answer: Answer, now: float) -> Seat:
+    """Whether the node failed to acquire, and may try again only after a while."""
+    if asked.command.verb is not Verb.ACQUIRE or answer.code in OVERTAKEN:
+        return seat
+    if answer.result is Result.ACQUIRED:
+        return replace(seat, failures=0, failed_at=None)
+    return replace(seat, failures=seat.failures + 1, failed_at=now)
+
+
+def _silence(facts: Facts, seat: Seat) -> Seat:
+    """A running node that left a command unanswered is silent until it answers one."""
+    if seat.silent_since is not None or facts.is_booting(seat.node):
+        return seat
+    if facts.seen.power(seat.node) is not Power.RUNNING:
+        return seat
+    late = [a for a in seat.asked if is_unanswered(a, facts.now) and not _by_word(facts, a)]
+    return replace(seat, silent_since=facts.now) if late else seat
+
+
+def _by_word(facts: Facts, asked: Asked) -> bool:
+    """Whether the node's own word shows that the command was carried out, or is void."""
+    command, word = asked.command, facts.record.word(asked.command.node)
+    if word is None or word.sequence <= asked.heard:
+        return False
+    if command.boot and word.boot != command.boot:
+        return True
+    if command.verb is Verb.ACQUIRE:
+        return word.highest >= command.epoch and word.serving == command.epoch
+    return command.verb is Verb.RELEASE and word.highest >= command.epoch and word.serving is None
+
+
+def _watch(facts: Facts) -> Record:
+    """Since when nobody claims, since when EC2 contradicts a settled record; spent intents go."""
+    record, now = facts.record, facts.now
+    nobody = None if facts.claimants() else record.nobody_since or now
+    adrift = (record.adrift_since or now) if facts.is_adrift() else None
+    intents = tuple(i for i in record.intents if _is_kept(i, record.epoch, now))
+    return replace(record, nobody_since=nobody, adrift_since=adrift, intents=intents)
+
+
+def _is_kept(intent: Intent, epoch: int, now: float) -> bool:
+    young = now < intent.at + timing.CALL_TTL_SECONDS
+    return intent.epoch == epoch or young or is_open(intent, now)
+
+
+def _mark(facts: Facts) -> Record:
+    """The timeline of an unfinished epoch, as far as it is seen to have come."""
+    record, owner = facts.record, facts.record.owner
+    if owner is None or record.settled or not facts.sees_all():
+        return record
+    word = record.word(owner)
+    elsewhere = any(a.node != owner for v in facts.seen.volumes for a in v.attachments)
+    states = {a.state for v in facts.seen.volumes for a in v.attachments}
+    steps = {
+        "released": not facts.unclear(),
+        "detached": not elsewhere,
+        "attached": facts.volumes_at(owner) and states <= {Attached.ATTACHED},
+        "moved": facts.addresses_at(owner),
+        "serving": word is not None and word.serving == record.epoch,
+    }
+    for step, is_done in steps.items():
+        record = record.marked(step, facts.now) if is_done else record
+    return record
+
+
+# ------------------------------------------------------------------------- intents, outcomes
+
+
+def intend(facts: Facts, actions: tuple[Action, ...]) -> Record:
+    """The record with the intent of each action: persisted before any call is made."""
+    record = facts.record
+    for action in actions:
+        if isinstance(action, Send):
+            record = _ask(record, action, facts.now)
+        else:
+            record = _mean(record, action, facts.now)
+    return record
+
+
+def _ask(record: Record, action: Send, now: float) -> Record:
+    command = action.command
+    seat, word = record.seat(command.node), record.word(command.node)
+    last = record.asked(command.node, command.verb)
+    again = last is not None and last.command.epoch == command.epoch
+    asked = Asked(
+        command,
+        at=now,
+        heard=word.sequence if word else 0,
+        tries=last.tries + 1 if last is not None and again else 1,
+    )
+    others = [a for a in seat.asked if a.command.verb is not command.verb]
+    order = list(Verb)
+    commands = sorted((*others, asked), key=lambda a: order.index(a.command.verb))
+    held = Held(command.epoch, command.boot) if command.verb is Verb.ACQUIRE else seat.held
+    record = record.with_seat(replace(seat, asked=tuple(commands), held=held))
+    return replace(record, highest_issued=max(record.highest_issued, command.epoch))
+
+
+def _mean(record: Record, action: Action, now: float) -> Record:
+    if isinstance(action, Send):
+        raise TypeError("a command is asked, not meant")
+    same = [i for i in record.intents if i.action == action and i.epoch == record.epoch]
+    tries = max((i.tries for i in same), default=0) + 1
+    rest = tuple(i for i in record.intents if i not in same)
+    return replace(record, intents=(*rest, Intent(action, record.epoch, now, tries=tries)))
+
+
+def note(record: Record, done: tuple[Done, ...]) -> Record:
+    """The record with the outcomes of the calls that were just made."""
+    for one in done:
+        if isinstance(one.action, Send):
+            record = _sent(record, one)
+        else:
+            record = _happened(record, one)
+    return record
+
+
+def _sent(record: Record, done: Done) -> Record:
+    if not isinstance(done.action, Send):
+        raise TypeError("only a command is sent")
+    seat = record.seat(done.action.command.node)
+    commands = tuple(
+        replace(a, outcome=done.outcome, id=done.id) if a.command == done.action.command else a
+        for a in seat.asked
+    )
+    return record.with_seat(replace(seat, asked=commands))
+
+
+def _happened(record: Record, done: Done) -> Record:
+    intents = tuple(
+        replace(i, outcome=done.outcome, code=done.code)
+        if i.action == done.action and i.epoch == record.epoch
+        else i
+        for i in record.intents
+    )
+    record = replace(record, intents=intents)
+    may_be = done.outcome in (Outcome.DONE, Outcome.UNKNOWN)
+    if isinstance(done.action, Fence) and may_be:
+        seat = record.seat(done.action.node)
+        return record.with_seat(replace(seat, fenced_at=done.at)).marked("fenced", done.at)
+    if isinstance(done.action, Start) and may_be:
+        seat = record.seat(done.action.node)
+        return record.with_seat(replace(seat, fenced_at=None, started_at=done.at))
+    return record

@@ -1,0 +1,301 @@
+"""The single steps of a hand-over: what each needs before it may be taken. Pure.
+
+Each function looks at one thing and returns a Plan: actions that are due now, obstacles, and when
+to look again. `handover.py` puts them in order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chalicelib import timing
+from chalicelib.facts import Facts, backoff, is_open, resend_at
+from chalicelib.model import (
+    Action,
+    Attach,
+    Attached,
+    Command,
+    Detach,
+    Fence,
+    FencePolicy,
+    Intent,
+    Move,
+    Mutation,
+    Outcome,
+    Power,
+    Reason,
+    Send,
+    Start,
+    Verb,
+)
+
+DEVICES = tuple(f"/dev/sd{letter}" for letter in "fghijklmnop")
+"""The names that EC2 recommends for EBS data volumes on HVM instances."""
+
+FENCE_BUDGET = "fence-budget"
+"""Code of a Stop that the fleet's budget did not let pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is due, what stands in the way, and when to look again at the earliest."""
+
+    actions: tuple[Action, ...] = ()
+    obstacles: tuple[tuple[Reason, str], ...] = ()
+    look_at: float | None = None
+
+    def __add__(self, other: Plan) -> Plan:
+        looks = [at for at in (self.look_at, other.look_at) if at is not None]
+        return Plan(
+            self.actions + other.actions,
+            self.obstacles + other.obstacles,
+            min(looks, default=None),
+        )
+
+
+NOTHING = Plan()
+
+
+def blocked(reason: Reason, text: str, look_at: float | None = None) -> Plan:
+    """Nothing can be done about this now, and a person should know."""
+    return Plan(obstacles=((reason, text),), look_at=look_at)
+
+
+# --------------------------------------------------------------------------------- commands
+
+
+def command(facts: Facts, node: str, verb: Verb, seconds: float) -> Command:
+    """A command of this epoch to a node, in the boot that it is known to be in."""
+    word = facts.record.word(node)
+    boot = word.boot if word else ""
+    epoch, volumes = facts.record.epoch, facts.cluster.volumes
+    return Command(node, verb, epoch, boot, facts.now + seconds, volumes=volumes)
+
+
+def ask_status(facts: Facts, node: str, since: float) -> Plan:
+    """Ask a node for `status`, once since a moment and then at growing intervals."""
+    if facts.answered(node, since=since) or facts.seen.power(node) is not Power.RUNNING:
+        return NOTHING
+    asked = facts.record.asked(node, Verb.STATUS)
+    if asked is not None and asked.at >= since and asked.answer is None:
+        again = resend_at(asked) or asked.at + backoff(asked.tries, timing.STATUS_SECONDS)
+        if facts.now < again:
+            return Plan(look_at=again)
+    return Plan((Send(command(facts, node, Verb.STATUS, timing.STATUS_SECONDS)),))
+
+
+def ask_silent(facts: Facts) -> Plan:
+    """Silent nodes whose words are fresh are asked now and then: they may have recovered."""
+    plan = NOTHING
+    for seat in facts.record.seats:
+        asked_anyway = seat.node == facts.record.owner and not facts.record.settled
+        if seat.silent_since is not None and facts.is_fresh(seat.node) and not asked_anyway:
+            plan += ask_status(facts, seat.node, since=seat.silent_since)
+    return Plan(plan.actions)
+
+
+# ---------------------------------------------------------------------------------- letting go
+
+
+def let_go(facts: Facts, node: str) -> Plan:
+    """A holder has to let go: asked first, fenced if it had its time and the owner answers."""
+    power = facts.seen.power(node)
+    intent = facts.fence_intent(node)
+    if intent is not None or power in (Power.STOPPING, Power.SHUTTING_DOWN):
+        return _await_off(facts, node, intent)
+    if facts.is_booting(node):
+        return Plan(look_at=facts.now + timing.POLL_SECONDS)
+    plan = _release(facts, node)
+    if plan.actions or not facts.is_overdue(node):
+        return plan
+    owner = facts.record.owner or ""
+    if node != owner and not facts.answered(owner):
+        text = f"neither {node} nor {owner} answers: SSM is in trouble, or both are"
+        return plan + blocked(Reason.NOBODY_ANSWERS, text)
+    return plan + fence(facts, node)
+
+
+def _release(facts: Facts, node: str) -> Plan:
+    """Release, once in this epoch and then at growing intervals."""
+    asked = facts.record.asked(node, Verb.RELEASE)
+    order = command(facts, node, Verb.RELEASE, facts.cluster.release_seconds)
+    if asked is None or asked.command.epoch != facts.record.epoch:
+        return Plan((Send(order),))
+    again = resend_at(asked) or asked.command.deadline + backoff(asked.tries)
+    if facts.now >= again:
+        return Plan((Send(order),))
+    return Plan(look_at=again if facts.is_overdue(node) else min(again, asked.command.deadline))
+
+
+def fence(facts: Facts, node: str) -> Plan:
+    """Stop a holder that does not let go, or what else the policy says."""
+    if facts.seen.power(node) is Power.UNKNOWN:
+        return Plan(look_at=facts.now + timing.POLL_MOST_SECONDS)
+    if facts.cluster.fence is FencePolicy.STOP:
+        return due(facts, Fence(node))
+    held = [v.volume for v in facts.seen.volumes if any(a.node == node for a in v.attachments)]
+    if facts.cluster.fence is FencePolicy.FORCE_DETACH and held:
+        plan = NOTHING
+        for volume in held:
+            plan += due(facts, Detach(volume, node, force=True))
+        return plan
+    text = f"{node} does not release, and the policy allows no fence: stop it, then confirm-fenced"
+    return blocked(Reason.NO_FENCE, text)
+
+
+def _await_off(facts: Facts, node: str, intent: Intent | None) -> Plan:
+    """A Stop was sent, or the instance is stopping by itself: only `stopped` counts."""
+    since = intent.at if intent else facts.record.granted_at
+    if intent and facts.seen.power(node) is Power.RUNNING:
+        plan = due(facts, Fence(node))
+        if plan.actions or plan.obstacles:
+            return plan
+    stuck_at = since + facts.cluster.stopping_seconds
+    if facts.now < stuck_at:
+        return Plan(look_at=stuck_at)
+    text = f"{node} does not become stopped: see to it, then confirm-fenced"
+    return blocked(Reason.STUCK_STOPPING, text)
+
+
+def start_again(facts: Facts, *, empty: bool = False) -> Plan:
+    """Start what Baton fenced, so that it returns as backup; at most once an hour."""
+    plan = NOTHING
+    for seat in facts.record.seats:
+        if seat.fenced_at is None or facts.seen.power(seat.node) is not Power.STOPPED:
+            continue
+        if seat.started_at and facts.now < seat.started_at + timing.START_AGAIN_SECONDS:
+            continue
+        if any(is_open(i, facts.now) and _names(i, seat.node) for i in facts.record.intents):
+            continue
+        if empty and any(a.node == seat.node for v in facts.seen.volumes for a in v.attachments):
+            continue
+        plan += due(facts, Start(seat.node))
+    return plan
+
+
+def _names(intent: Intent, node: str) -> bool:
+    return intent.action.node == node
+
+
+# ---------------------------------------------------------------------------------- resources
+
+
+def detach(facts: Facts, owner: str) -> Plan:
+    """Take each volume off every node but the owner; and off the owner what is to be mended."""
+    plan = NOTHING
+    for view in facts.seen.volumes:
+        for at in view.attachments:
+            if at.node == owner and not _is_to_mend(facts, view.volume, owner):
+                continue
+            if at.state in (Attached.DETACHING, Attached.BUSY):
+                plan += _await_detach(facts, view.volume, at.node)
+            else:
+                plan += due(facts, Detach(view.volume, at.node))
+    return plan
+
+
+def _is_to_mend(facts: Facts, volume: str, owner: str) -> bool:
+    wanted = volume in facts.record.mend
+    return wanted and last_intent(facts, volume, Detach(volume, owner)) is None
+
+
+def last_intent(facts: Facts, volume: str, action: Detach) -> Intent | None:
+    """The done Detach of a volume in this epoch, if there is one."""
+    epoch = facts.record.epoch
+    done = [i for i in facts.record.intents if i.action == action and i.epoch == epoch]
+    return next((i for i in done if i.outcome is Outcome.DONE), None)
+
+
+def _await_detach(facts: Facts, volume: str, node: str) -> Plan:
+    stuck_at = facts.record.granted_at + timing.STUCK_SECONDS
+    if facts.now < stuck_at:
+        return Plan(look_at=stuck_at)
+    return blocked(Reason.STUCK_VOLUME, f"{volume} stays in detaching on {node}")
+
+
+def move(facts: Facts, owner: str) -> Plan:
+    """Move the addresses to the owner's interface in their own subnet, one call an interface."""
+    targets: dict[str, list[str]] = {}
+    for view in facts.seen.addresses:
+        target = view.target(owner)
+        if target is None:
+            text = f"{owner} has no interface in the subnet of {view.address}"
+            return blocked(Reason.MISSING, text)
+        if view.interface != target:
+            targets.setdefault(target, []).append(view.address)
+    plan = NOTHING
+    for target, addresses in sorted(targets.items()):
+        plan += due(facts, Move(tuple(sorted(addresses)), target, owner))
+    return plan
+
+
+def attach(facts: Facts, owner: str) -> Plan:
+    """Attach each volume that is nowhere, under a device name that is free on the owner."""
+    view = facts.seen.instance(owner)
+    if view is None or view.power is not Power.RUNNING:
+        return NOTHING
+    taken = {*view.devices, *_refused_devices(facts, owner)}
+    plan = NOTHING
+    for volume in facts.seen.volumes:
+        if volume.attachments:
+            continue
+        meant = _meant_device(facts, volume.volume, owner)
+        device = meant or next((d for d in DEVICES if d not in taken), None)
+        if device is None:
+            return plan + blocked(Reason.REFUSED, f"no device name is free on {owner}")
+        taken.add(device)
+        plan += due(facts, Attach(volume.volume, owner, device))
+    return plan
+
+
+def _attaches(facts: Facts, owner: str) -> list[tuple[Attach, Intent]]:
+    epoch = facts.record.epoch
+    return [
+        (i.action, i)
+        for i in facts.record.intents
+        if isinstance(i.action, Attach) and i.action.node == owner and i.epoch == epoch
+    ]
+
+
+def _refused_devices(facts: Facts, owner: str) -> set[str]:
+    mine = _attaches(facts, owner)
+    return {attach.device for attach, i in mine if i.outcome is Outcome.REFUSED}
+
+
+def _meant_device(facts: Facts, volume: str, owner: str) -> str | None:
+    """The device of an Attach that may yet happen or may be tried again: never two names."""
+    mine = [a for a, i in _attaches(facts, owner) if i.outcome is not Outcome.REFUSED]
+    return next((attach.device for attach in mine if attach.volume == volume), None)
+
+
+# ------------------------------------------------------------------------------------- retries
+
+
+def due(facts: Facts, action: Mutation) -> Plan:
+    """The action, if it was not tried in this epoch or is to be tried again by now."""
+    epoch = facts.record.epoch
+    same = [i for i in facts.record.intents if i.action == action and i.epoch == epoch]
+    if not same:
+        return Plan((action,))
+    intent = same[-1]
+    again = intent.at + _interval(intent)
+    plan = Plan((action,)) if facts.now >= again else Plan(look_at=again)
+    if intent.outcome is Outcome.REFUSED:
+        return plan + blocked(Reason.REFUSED, f"{_name(action)}: EC2 says {intent.code}")
+    if intent.code == FENCE_BUDGET:
+        text = "too many nodes were stopped in the last minutes over the fleet"
+        return plan + blocked(Reason.FENCE_BUDGET, text)
+    return plan
+
+
+def _interval(intent: Intent) -> float:
+    """Seconds until a call is made again: short if it surely did not happen."""
+    if intent.outcome is Outcome.NOT_YET:
+        return backoff(intent.tries, timing.NOT_YET_SECONDS)
+    if intent.tries >= timing.TRIES_MOST:
+        return timing.RETRY_MOST_SECONDS
+    return backoff(intent.tries)
+
+
+def _name(action: Mutation) -> str:
+    return f"{type(action).__name__} {action.node}"
