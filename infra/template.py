@@ -42,7 +42,7 @@ _Loader.add_multi_constructor("!", _intrinsic)
 
 def load() -> dict[str, Any]:
     """The template as it stands in the repository."""
-    template = yaml.load(TEMPLATE.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+    template = yaml.load(TEMPLATE.read_text(encoding="utf-8"), _Loader)
     if not isinstance(template, dict):
         raise TypeError(f"{TEMPLATE} is not a mapping")
     return template
