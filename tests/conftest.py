@@ -1,0 +1,107 @@
+"""What holds for every test: marks by directory, hypothesis' profiles, and nothing left behind.
+
+A folder `tests/lab_*` holds tests that boot hosts: they need root, and are skipped without it. Temporary
+files of a whole run lie under one folder, and its processes carry one environment variable; so at
+its end a process, mount, loop device or namespace that is still there can be told to be ours,
+whatever else runs on the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import hypothesis
+import pytest
+
+HERE: Final = Path(__file__).parent
+RUN: Final = "BATON_TEST_RUN"
+GONE_SECONDS: Final = 10.0
+"""Clean-up of a namespace's mounts and processes goes on for a moment after its last process ended."""
+
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+def why_no_lab() -> str:
+    """Why hosts cannot be booted here; empty if they can."""
+    if sys.platform != "linux":
+        return "needs Linux: network namespaces and loop devices"
+    if os.geteuid() != 0:
+        return "needs root: network namespaces and loop devices"
+    return ""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what needs a lab, and skips it where there can be none."""
+    reason = why_no_lab()
+    for item in items:
+        if any(part.startswith("lab_") for part in item.path.relative_to(HERE).parts[:-1]):
+            item.add_marker(pytest.mark.lab)
+            if reason:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Gives the run its folder and its name; workers inherit both from the one that starts them."""
+    if hasattr(config, "workerinput"):
+        return
+    folder = tempfile.mkdtemp(prefix="baton-")
+    os.environ[RUN] = os.environ["TMPDIR"] = tempfile.tempdir = folder
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """After everything else has been torn down: whatever is left fails the run."""
+    yield
+    if hasattr(session.config, "workerinput"):
+        return
+    folder = os.environ[RUN]
+    until = time.monotonic() + GONE_SECONDS
+    while (left := leftovers(folder)) and time.monotonic() < until:
+        time.sleep(0.2)
+    if left:
+        print("\n\nThe tests left behind:", *left, sep="\n  ")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def leftovers(folder: str) -> list[str]:
+    """Processes, mounts, loop devices and named namespaces of the run with this folder."""
+    if sys.platform != "linux":
+        return []
+    return [*_processes(folder), *_mounts(folder), *_loops(folder)]
+
+
+def _processes(folder: str) -> Iterator[str]:
+    mark = f"{RUN}={folder}".encode()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):  # it has just ended
+            if mark in (entry / "environ").read_bytes().split(b"\0"):
+                words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                if words != [""]:  # else a zombie
+                    yield f"process {entry.name}: {' '.join(words)[:120]}"
+
+
+def _mounts(folder: str) -> Iterator[str]:
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        if folder in line:
+            yield f"mount: {line.split()[4]}"
+
+
+def _loops(folder: str) -> Iterator[str]:
+    for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):
+            if backing.read_text().startswith(folder):
+                yield f"loop device: {backing.parts[3]} of {backing.read_text().strip()}"
