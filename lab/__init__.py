@@ -1,0 +1,1 @@
+"""The lab: an embedded AWS and real hosts on one Linux machine. Nothing that is deployed imports it."""

@@ -1,0 +1,354 @@
+"""The embedded AWS: start it, use it through its endpoint, break it on purpose, look at it.
+
+    with Cloud.start(latencies=Latencies.fast(), machinery=hosts) as cloud:
+        net = cloud.network("10.9.0.0/16", "10.9.0.0/24")
+        node = cloud.launch(net, name="a", address="10.9.0.11", tags={"baton:cluster": "orders"})
+        volume = cloud.volume(size=1, tags={"baton:cluster": "orders"})
+        cloud.client("ec2").attach_volume(VolumeId=volume, InstanceId=node.id, Device="/dev/sdf")
+
+Everything is done through the AWS API at `endpoint`, by boto3, the CLI, or `chalice deploy`
+(`environment()` holds the variables they read). One cloud per process: moto's state is global.
+
+- `machinery`  what EC2 and SSM do to the machines (machinery.py); `Nothing` by default.
+- `latencies`  how long each thing takes (settings.py); `Latencies.fast()` for tests.
+- `faults`     throttle, fail (applied or not), deny, slow, hang, stick/unstick, ssm_late/lost/
+               undelivered/twice, clear (faults.py).
+- `bus`        lose, duplicate, delay, reorder the next events, fire a rule, history, clear (bus.py).
+- `calls`      every API call with its principal, parameters and error code (calls.py).
+- `functions`  invocations, failed, recycle (functions.py); `lambda_log` holds what they print.
+- `commands`   SSM: managed instances, register, forget, invocations (run_command.py).
+- `problems`   tracebacks of what went wrong inside the lab; a test expects none.
+
+Principals: `credentials(instance)` are a node's keys (its role may publish its own words and do
+nothing else), each function has keys of its role, every other key is the operator's.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from lab.cloud import instances as power
+from lab.cloud import patches  # first: it sets moto's switches before moto reads them
+from lab.cloud.bus import Bus
+from lab.cloud.calls import OPERATOR, Calls, Credentials, Principal
+from lab.cloud.faults import Faults
+from lab.cloud.functions import Functions
+from lab.cloud.machinery import Machinery, Nothing
+from lab.cloud.run_command import RunCommand
+from lab.cloud.server import Server
+from lab.cloud.settings import Latencies, Settings
+from lab.cloud.world import World, enter, leave
+
+_READY_SECONDS = 120.0
+"""An instance or a volume that is not ready after so long never will be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Net:
+    """A VPC with one subnet."""
+
+    vpc: str
+    subnet: str
+    zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An instance that `launch` made."""
+
+    id: str
+    interface: str
+    address: str
+    zone: str
+    role_id: str
+
+
+class Cloud:
+    """A running embedded AWS. Make one with `Cloud.start`."""
+
+    def __init__(self, world: World, server: Server) -> None:
+        self._world = world
+        self._server = server
+        self._clients: dict[str, Any] = {}
+
+    @classmethod
+    def start(
+        cls,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        latencies: Latencies | None = None,
+        machinery: Machinery | None = None,
+        runtime: Path | None = None,
+    ) -> Cloud:
+        """Serve an AWS with nothing in it but the lab's image.
+
+        `port` 0 is any free one. `runtime`: the virtual environment that Lambda functions run
+        in, by default `.venv-lambda` at the top of the checkout; it is needed only to invoke.
+        """
+        chosen: dict[str, Any] = {"latencies": latencies or Latencies()}
+        if runtime is not None:
+            chosen["runtime"] = runtime
+        world = World(Settings(**chosen), machinery or Nothing())
+        enter(world)
+        try:
+            patches.install()
+            patches.fresh(world)
+            world.bus, world.functions = Bus(world), Functions(world)
+            world.commands = RunCommand(world)
+            server = Server(host, port)
+        except BaseException:
+            leave(world)
+            raise
+        world.endpoint = server.endpoint
+        world.timeline.start()
+        threading.Thread(target=world.bus.run_schedules, name="schedules", daemon=True).start()
+        return cls(world, server)
+
+    def stop(self) -> None:
+        """End everything: no thread does anything any more, no process is left. Idempotent."""
+        world = self._world
+        if world.stopped.is_set():
+            return
+        world.stopped.set()
+        world.functions.close()
+        world.timeline.stop()
+        self._server.stop()
+        world.functions.close()
+        leave(world)
+
+    def __enter__(self) -> Cloud:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def endpoint(self) -> str:
+        """URL of every service; hosts reach it through their network's gateway."""
+        return self._world.endpoint
+
+    @property
+    def account(self) -> str:
+        """The account number."""
+        return self._world.settings.account
+
+    @property
+    def region(self) -> str:
+        """The Region."""
+        return self._world.settings.region
+
+    @property
+    def latencies(self) -> Latencies:
+        """How long things take."""
+        return self._world.latencies
+
+    @property
+    def faults(self) -> Faults:
+        """What shall go wrong."""
+        return self._world.faults
+
+    @property
+    def bus(self) -> Bus:
+        """EventBridge."""
+        return self._world.bus
+
+    @property
+    def calls(self) -> Calls:
+        """The record of API calls."""
+        return self._world.calls
+
+    @property
+    def functions(self) -> Functions:
+        """Lambda."""
+        return self._world.functions
+
+    @property
+    def commands(self) -> RunCommand:
+        """SSM Run Command."""
+        return self._world.commands
+
+    @property
+    def lambda_log(self) -> deque[str]:
+        """Lines "<function> <what it printed>"."""
+        return self._world.lambda_log
+
+    @property
+    def problems(self) -> deque[str]:
+        """What went wrong inside the lab."""
+        return self._world.timeline.problems
+
+    def use(self, machinery: Machinery) -> None:
+        """Exchange the machinery: hosts that need the endpoint are made after the start."""
+        self._world.machinery = machinery
+
+    def environment(self, credentials: Credentials | None = None) -> dict[str, str]:
+        """The variables by which SDKs, CLI and Chalice find this cloud; as the operator."""
+        keys = credentials or self._world.principals.credentials(OPERATOR)
+        return {
+            **keys.environment(),
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": "/dev/null",
+            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        }
+
+    def client(self, service: str, credentials: Credentials | None = None) -> Any:
+        """A boto3 client, without retries; the operator's unless credentials are given."""
+        keys = credentials or self._world.principals.credentials(OPERATOR)
+        name = f"{service} {keys.access_key}"
+        if name not in self._clients:
+            self._clients[name] = self._make_client(service, keys)
+        return self._clients[name]
+
+    def credentials(self, instance: str) -> Credentials:
+        """What the instance's metadata service would give: keys of its role's session."""
+        role, role_id = self._role(instance)
+        principal = Principal("node", instance, f"{role_id}:{instance}", role)
+        return self._world.principals.credentials(principal)
+
+    def source(self, instance: str, stage: str) -> str:
+        """The event source under which the instance may publish."""
+        return f"baton.{stage}.node/{self._role(instance)[1]}:{instance}"
+
+    def network(self, cidr: str, subnet: str, zone: str = "a") -> Net:
+        """A VPC with a subnet in a zone of the Region ("a", "b", "c")."""
+        ec2 = self.client("ec2")
+        vpc = ec2.create_vpc(CidrBlock=cidr)["Vpc"]["VpcId"]
+        return self.subnet(vpc, subnet, zone)
+
+    def subnet(self, vpc: str, cidr: str, zone: str = "a") -> Net:
+        """Another subnet of a VPC."""
+        name = self.region + zone
+        made = self.client("ec2").create_subnet(VpcId=vpc, CidrBlock=cidr, AvailabilityZone=name)
+        return Net(vpc, made["Subnet"]["SubnetId"], name)
+
+    def node_role(self, name: str) -> str:
+        """Make the role and instance profile of this name, if they are missing; its role id."""
+        iam = self.client("iam")
+        try:
+            role = iam.get_role(RoleName=name)["Role"]
+        except iam.exceptions.NoSuchEntityException:
+            role = iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]
+        try:
+            iam.get_instance_profile(InstanceProfileName=name)
+        except iam.exceptions.NoSuchEntityException:
+            iam.create_instance_profile(InstanceProfileName=name)
+            iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+        return str(role["RoleId"])
+
+    def launch(
+        self,
+        net: Net,
+        name: str = "",
+        address: str | None = None,
+        profile: str | None = "baton-lab-node",
+        tags: Mapping[str, str] | None = None,
+        wait: bool = True,
+    ) -> Node:
+        """An instance of the lab's image in this subnet; `profile` None: no role, no SSM."""
+        role_id = self.node_role(profile) if profile else ""
+        all_tags = {**(tags or {}), **({"Name": name} if name else {})}
+        options: dict[str, Any] = {"SubnetId": net.subnet}
+        if address:
+            options["PrivateIpAddress"] = address
+        if profile:
+            options["IamInstanceProfile"] = {"Name": profile}
+        if all_tags:
+            options["TagSpecifications"] = [_tags("instance", all_tags)]
+        made = self.client("ec2").run_instances(
+            ImageId=patches.IMAGE, InstanceType="m5.large", MinCount=1, MaxCount=1, **options
+        )["Instances"][0]
+        interface = made["NetworkInterfaces"][0]
+        if wait:
+            self.until(lambda: self.state(made["InstanceId"]) == "running")
+        return Node(
+            made["InstanceId"],
+            interface["NetworkInterfaceId"],
+            interface["PrivateIpAddress"],
+            net.zone,
+            role_id,
+        )
+
+    def volume(self, zone: str = "a", size: int = 1, tags: Mapping[str, str] | None = None) -> str:
+        """A volume in a zone of the Region ("a" or its whole name)."""
+        name = zone if zone.startswith(self.region) else self.region + zone
+        options = {"TagSpecifications": [_tags("volume", tags)]} if tags else {}
+        made = self.client("ec2").create_volume(AvailabilityZone=name, Size=size, **options)
+        return str(made["VolumeId"])
+
+    def state(self, instance: str) -> str:
+        """EC2's state of an instance, without an API call."""
+        with self._world.lock:
+            return str(self._world.ec2.get_instance(instance).state)
+
+    def attachment(self, volume: str) -> tuple[str, str, str] | None:
+        """(instance, device, state) of a volume, without an API call; None if available."""
+        with self._world.lock:
+            found = self._world.ec2.get_volume(volume).attachment
+            return (found.instance.id, found.device, found.status) if found else None
+
+    def holder(self, address: str) -> str | None:
+        """The instance that holds an address by EC2's record, without an API call."""
+        from lab.cloud.addresses import holder_of
+
+        return holder_of(self._world, address)[1]
+
+    def crash(self, instance: str) -> None:
+        """The machine dies by itself: powered off at once, and EC2 says `stopped`."""
+        power.crash(self._world, instance)
+
+    def until(self, holds: Callable[[], bool], seconds: float = _READY_SECONDS) -> None:
+        """Wait until something holds; TimeoutError if it does not in time."""
+        end = time.monotonic() + seconds
+        while not holds():
+            if time.monotonic() > end:
+                raise TimeoutError(f"not so after {seconds:.0f} s; problems: {[*self.problems]}")
+            time.sleep(0.01)
+
+    def _role(self, instance: str) -> tuple[str, str]:
+        """Name and id of the role in the instance's profile."""
+        with self._world.lock:
+            found = self._world.ec2.iam_instance_profile_associations.get(instance)
+            roles = found.iam_instance_profile.roles if found else []
+            if not roles:
+                raise LookupError(f"{instance} has no instance profile with a role: no credentials")
+            return str(roles[0].name), str(roles[0].id)
+
+    def _make_client(self, service: str, keys: Credentials) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        config = Config(
+            retries={"total_max_attempts": 1},
+            connect_timeout=5,
+            read_timeout=30,
+            max_pool_connections=20,
+        )
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name=self.region,
+            aws_access_key_id=keys.access_key,
+            aws_secret_access_key=keys.secret_key,
+            aws_session_token=keys.token,
+            config=config,
+        )
+
+
+def _tags(kind: str, tags: Mapping[str, str] | None) -> dict[str, Any]:
+    pairs = [{"Key": key, "Value": value} for key, value in (tags or {}).items()]
+    return {"ResourceType": kind, "Tags": pairs}

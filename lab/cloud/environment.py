@@ -1,0 +1,286 @@
+"""One Lambda execution environment: the unpacked zip, run by awslambdaric as on Lambda.
+
+The runtime is Amazon's own client (awslambdaric, from PyPI) in a virtual environment that
+holds it and boto3 and nothing else; the function's zip comes first on its path. It talks to a
+small Runtime API server (Lambda developer guide, "Using the Lambda runtime API").
+
+Between invocations the process is stopped (SIGSTOP), as Lambda freezes it: a thread that a
+handler left behind does not run on, and is reported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+import uuid
+import zipfile
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+_NEXT_SECONDS = 2.0
+"""After its answer a runtime asks for the next event at once; else it is not frozen."""
+_LOG_SECONDS = 0.2
+"""How long the last lines of a handler may take through the pipe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What to run: taken from the function's configuration when the environment is made."""
+
+    name: str
+    arn: str
+    handler: str
+    code: bytes = field(repr=False)
+    timeout: float
+    variables: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What came of one invocation. `kind` is "response", "error" (the handler raised),
+    "init" (it could not be loaded), "timeout", or "crash" (the process ended)."""
+
+    request_id: str
+    kind: str
+    body: bytes
+    log: tuple[str, ...]
+    seconds: float
+    threads: int = 0
+    """Threads that the handler left behind."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether Lambda counts it as a function error."""
+        return self.kind != "response"
+
+
+class Environment:
+    """A process that runs one function, one invocation at a time."""
+
+    def __init__(
+        self, program: Program, python: Path, variables: dict[str, str], log: Callable[[str], None]
+    ) -> None:
+        self.program = program
+        self._log = log
+        self._lines: deque[str] = deque(maxlen=2_000)
+        self._events: queue.Queue[tuple[str, bytes, float]] = queue.Queue()
+        self._answers: queue.Queue[tuple[str, str, bytes]] = queue.Queue()
+        self._asked = threading.Event()
+        self._frozen = False
+        self._threads = 0
+        self._closed = False
+        self._root = Path(tempfile.mkdtemp(prefix="lambda-"))
+        zipfile.ZipFile(io.BytesIO(program.code)).extractall(self._root)
+        self._server = _server(self)
+        self._process = self._start(python, variables)
+        threading.Thread(target=self._read, name=f"{program.name}-log", daemon=True).start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can take another invocation."""
+        return not self._closed and self._process.poll() is None
+
+    def invoke(self, payload: bytes) -> Invocation:
+        """Run the handler once; bounded by the function's timeout."""
+        began = time.monotonic()
+        request_id = str(uuid.uuid4())
+        self._lines.clear()
+        self._thaw()
+        limit = self.program.timeout
+        self._events.put((request_id, payload, time.time() + limit))
+        kind, body = self._wait(request_id, began + limit)
+        if kind == "timeout":
+            self._note(f"{request_id} Task timed out after {limit:.2f} seconds")
+            self.close()
+        threads = self._freeze() if self.alive else 0
+        if threads:
+            self._note(f"{request_id} the handler left {threads} thread(s) behind")
+        log = tuple(self._lines)
+        return Invocation(request_id, kind, body, log, time.monotonic() - began, threads)
+
+    def close(self) -> None:
+        """Kill the process and what it started; reap it; remove its files. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5.0)
+        self._server.shutdown()
+        self._server.server_close()
+        shutil.rmtree(self._root, ignore_errors=True)
+
+    def next_event(self) -> tuple[str, bytes, float] | None:
+        """For the Runtime API: the runtime asks for work. None once there is none any more."""
+        if not self._asked.is_set() and not self._threads:
+            self._threads = self._count_threads()
+        self._asked.set()
+        while not self._closed:
+            with contextlib.suppress(queue.Empty):
+                return self._events.get(timeout=0.5)
+        return None
+
+    def answer(self, request_id: str, kind: str, body: bytes) -> None:
+        """For the Runtime API: the runtime has an answer; "" means whichever is under way."""
+        self._answers.put((request_id, kind, body))
+
+    def _start(self, python: Path, variables: dict[str, str]) -> subprocess.Popen[bytes]:
+        host, port = self._server.server_address[:2]
+        environment = {
+            **variables,
+            **dict(self.program.variables),
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "HOME": "/tmp",
+            "LANG": "C.UTF-8",
+            "TZ": ":UTC",
+            "AWS_LAMBDA_RUNTIME_API": f"{host!s}:{port}",
+            "LAMBDA_TASK_ROOT": str(self._root),
+            "PYTHONPATH": str(self._root),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "_HANDLER": self.program.handler,
+        }
+        return subprocess.Popen(
+            [str(python), "-m", "awslambdaric", self.program.handler],
+            cwd=self._root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def _wait(self, request_id: str, until: float) -> tuple[str, bytes]:
+        while True:
+            with contextlib.suppress(queue.Empty):
+                answered, kind, body = self._answers.get(timeout=0.05)
+                if answered in ("", request_id):
+                    return kind, body
+            if self._process.poll() is not None and self._answers.empty():
+                text = (
+                    f"RequestId: {request_id} Error: Runtime exited with error: exit status "
+                    f"{self._process.returncode}"
+                )
+                return "crash", _error("Runtime.ExitError", text)
+            if time.monotonic() > until:
+                text = f"RequestId: {request_id} Error: Task timed out after "
+                text += f"{self.program.timeout:.2f} seconds"
+                return "timeout", _error("Sandbox.Timedout", text)
+
+    def _thaw(self) -> None:
+        if self._frozen:
+            self._frozen = False
+            os.killpg(self._process.pid, signal.SIGCONT)
+        self._asked.clear()
+
+    def _freeze(self) -> int:
+        """Stop the process once it asks for the next event; returns how many threads it has
+        more than when it had just started."""
+        if not self._asked.wait(_NEXT_SECONDS) or not self.alive:
+            return 0
+        self._drain()
+        left = max(0, self._count_threads() - max(1, self._threads))
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGSTOP)
+            self._frozen = True
+        return left
+
+    def _count_threads(self) -> int:
+        with contextlib.suppress(OSError):
+            return len(os.listdir(f"/proc/{self._process.pid}/task"))
+        return 0
+
+    def _drain(self) -> None:
+        """Wait until the lines that the handler printed have been read."""
+        seen, until = -1, time.monotonic() + _LOG_SECONDS
+        while seen != len(self._lines) and time.monotonic() < until:
+            seen = len(self._lines)
+            time.sleep(0.003)
+
+    def _read(self) -> None:
+        stream = self._process.stdout
+        assert stream is not None
+        with contextlib.suppress(OSError, ValueError):
+            for line in stream:
+                self._note(line.decode(errors="replace").rstrip("\n"))
+        stream.close()
+
+    def _note(self, line: str) -> None:
+        self._lines.append(line)
+        self._log(f"{self.program.name} {line}")
+
+
+def _error(kind: str, text: str) -> bytes:
+    return f'{{"errorType": "{kind}", "errorMessage": "{text}"}}'.encode()
+
+
+def _server(environment: Environment) -> ThreadingHTTPServer:
+    class Handler(_RuntimeApi):
+        owner = environment
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.name = f"{environment.program.name}-api"
+    thread.start()
+    return server
+
+
+class _RuntimeApi(BaseHTTPRequestHandler):
+    """The Runtime API of one environment. Unbuffered writes and Nagle cost 80 ms a call."""
+
+    owner: Environment
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    disable_nagle_algorithm = True
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        """`/runtime/invocation/next`."""
+        event = self.owner.next_event()
+        if event is None:
+            self.close_connection = True
+            return
+        request_id, payload, deadline = event
+        headers = {
+            "Lambda-Runtime-Aws-Request-Id": request_id,
+            "Lambda-Runtime-Deadline-Ms": str(int(deadline * 1000)),
+            "Lambda-Runtime-Invoked-Function-Arn": self.owner.program.arn,
+            "Lambda-Runtime-Trace-Id": "Root=1-0-0;Parent=0;Sampled=0",
+            "Content-Type": "application/json",
+        }
+        self._send(200, payload, headers)
+
+    def do_POST(self) -> None:
+        """`/runtime/invocation/<id>/response` or `/error`, and `/runtime/init/error`."""
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = self.path.strip("/").split("/")
+        self._send(202, b'{"status":"OK"}', {"Content-Type": "application/json"})
+        if "invocation" in parts:
+            self.owner.answer(parts[-2], parts[-1], body)
+        else:
+            self.owner.answer("", "init", body)
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        with contextlib.suppress(OSError):
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+            self.wfile.flush()

@@ -1,0 +1,90 @@
+"""The few changes of moto itself that the gate cannot make. Each has a canary test.
+
+They are put in before the first backend of the process exists: moto makes backends on first
+use, in whatever thread asks first, and fills them while it does so.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
+
+from moto.awslambda.models import LambdaBackend
+from moto.core.base_backend import BackendDict
+from moto.ec2.models.amis import Ami
+from moto.ec2.models.elastic_network_interfaces import NetworkInterface
+from moto.ec2.models.instances import Instance
+
+from lab.cloud import gate
+from lab.cloud.world import World
+
+IMAGE = "ami-0ba70b0ba70b0ba70"
+"""The lab's image: Debian-like, with its root device on /dev/xvda."""
+ROOT_DEVICE = "/dev/xvda"
+
+_SERVICES = ("ec2", "iam", "ssm", "events", "lambda", "dynamodb", "sqs", "sns", "logs", "sts")
+
+_filter_value = NetworkInterface.get_filter_value
+_put_config = LambdaBackend.put_function_event_invoke_config
+
+
+def install() -> None:
+    """Put every patch in place. Idempotent."""
+    gate.install()
+    NetworkInterface.get_filter_value = _interface_filter  # type: ignore[method-assign]
+    Instance.setup_defaults = _root_volume  # type: ignore[method-assign]
+    LambdaBackend.put_function_event_invoke_config = _put_one_config  # type: ignore[method-assign]
+
+
+def fresh(world: World) -> None:
+    """Empty every backend, make the ones that matter, and register the image."""
+    from moto.backends import get_backend
+
+    with world.lock:
+        BackendDict.reset()
+        for service in _SERVICES:
+            account = get_backend(service)[world.settings.account]  # type: ignore[call-overload]
+            account["aws" if service in ("iam", "sts") else world.settings.region]
+        zone = world.settings.region + "a"
+        image = Ami(
+            world.ec2,
+            IMAGE,
+            name="baton-lab",
+            virtualization_type="hvm",
+            architecture="x86_64",
+            hypervisor="xen",
+            root_device_type="ebs",
+            root_device_name=ROOT_DEVICE,
+            region_name=zone,
+        )
+        world.ec2.amis[IMAGE] = image
+
+
+def _interface_filter(self: NetworkInterface, name: str, method: str | None = None) -> Any:
+    """moto finds an interface by its primary address only; EC2 by each one (EC2 API reference,
+    DescribeNetworkInterfaces, filter `addresses.private-ip-address`)."""
+    if name == "addresses.private-ip-address":
+        return [item["PrivateIpAddress"] for item in self.private_ip_addresses]
+    if name == "attachment.device-index":
+        return str(self.device_index)
+    if name == "attachment.status":
+        return "attached" if self.attachment_id else None
+    if name == "status":
+        return self.status
+    return _filter_value(self, name, method)
+
+
+def _root_volume(self: Instance) -> None:
+    """moto puts every root volume on /dev/sda1; EC2 where the image has it."""
+    zone = self._placement.zone
+    volume = self.ec2_backend.create_volume(size=8, zone_name=zone)
+    self.ec2_backend.attach_volume(volume.id, self.id, self.root_device_name, True)
+
+
+def _put_one_config(self: LambdaBackend, function_name: str, config: dict[str, Any]) -> Any:
+    """moto keeps every configuration and shows the first; Lambda replaces it (Lambda API
+    reference, PutFunctionEventInvokeConfig: "overwrites the existing configuration")."""
+    self.get_function(function_name).event_invoke_config.clear()
+    return _put_config(self, function_name, config)
