@@ -88,6 +88,7 @@ class Config:
     heartbeat_seconds: float
     region: str
     endpoint_url: Optional[str]
+    role_id: Optional[str]
     volumes: tuple[Volume, ...]
     units: tuple[str, ...]
     unit_seconds: float
@@ -133,6 +134,7 @@ def parse(raw: Any, digest: str = "") -> Config:
         heartbeat_seconds=table.seconds("heartbeat_seconds", 15.0, 1.0, 300.0),
         region=table.optional("region", re.compile(r"[a-z0-9-]{1,32}")) or "",
         endpoint_url=table.optional("endpoint_url", re.compile(r"https?://[\x21-\x7e]{1,300}")),
+        role_id=table.optional("role_id", re.compile(r"AROA[A-Z0-9]{4,60}")),
         volumes=volumes,
         units=table.texts("units", _UNIT),
         unit_seconds=table.seconds("unit_seconds", 10.0, 0.1, 3600.0),

@@ -166,7 +166,8 @@ class Spool:
 
     def _read_acknowledged(self) -> int:
         try:
-            return int((self._path("acknowledged")).read_bytes() or b"0")
+            with open(self._path("acknowledged"), "rb") as file:
+                return int(file.read() or b"0")
         except (OSError, ValueError):
             return 0
 
