@@ -51,6 +51,7 @@ class Daemon:
         self.process: Optional[Process] = None
         self.orphaned = False
         self.voice = Voice(config.vrrp_instance, Standing("STOP", 0, time.time()))
+        self.clock_ahead = False
         self.strange: Dict[str, int] = {}
 
     def run(self) -> None:
@@ -82,7 +83,6 @@ class Daemon:
             log.info("discarded %d bytes that were in the FIFO from before", self.ears.stale)
         self.ears.start()
         self.voice.standing = self._present()
-        self._remember_sequence()
         self._say(self.voice.again("start"))
         self.sender.start()
 
@@ -99,14 +99,10 @@ class Daemon:
             return Standing("BACKUP", 0, now, "keepalived runs but does not say in which state")
         return Standing(told.state, told.priority, told.since or now)
 
-    def _remember_sequence(self) -> None:
-        try:
-            self.spool.refresh()
-        except OSError as error:
-            log.error("the spool %s cannot be used: %s", self.paths.spool, error)
-            return
-        ahead = clock.ahead(self.spool.last(), time.time())
-        if ahead > clock.AHEAD_SECONDS:
+    def _look_at_clock(self, now: float) -> None:
+        ahead = clock.ahead(self.spool.last(), now)
+        if (ahead > clock.AHEAD_SECONDS) != self.clock_ahead:
+            self.clock_ahead = not self.clock_ahead
             log.warning(
                 "the last word is dated %.0f s ahead of this clock, which was or is wrong: words "
                 "go on from there, and are alarmed until the clock has caught up", ahead
@@ -173,18 +169,21 @@ class Daemon:
             log.error("the spool %s cannot be read: %s", self.paths.spool, error)
             return
         self.sender.wake()
-        for entry in fresh:
-            self._adopt(json.loads(entry.text))
-        if any('"kind":"transition"' in entry.text for entry in fresh):
-            # Notify hooks run at the same time and in any order: keepalived itself knows.
-            self._find()
-            self._verify()
+        words = [json.loads(entry.text) for entry in fresh]
+        if any(found["kind"] == "transition" for found in words):
+            self._adopt(words[-1])
+        elif any(found["state"] != self.voice.standing.state for found in words):
+            # An answer told a state that had changed while it was written, and is now this node's
+            # newest word. The present state has the last say.
+            self._say(self.voice.again("transition"))
 
     def _adopt(self, found: Dict[str, Any]) -> None:
-        if found["kind"] == "transition":
-            self.voice.standing = Standing(
-                found["state"], found["priority"], found["since"] / 1000, found.get("reason", "")
-            )
+        """A notify hook's word. Hooks run at the same time, in any order: keepalived knows best."""
+        self.voice.standing = Standing(
+            found["state"], found["priority"], found["since"] / 1000, found.get("reason", "")
+        )
+        self._find()
+        self._verify()
 
     # ------------------------------------------------------------------------------ looking
 
@@ -247,8 +246,10 @@ class Daemon:
             self._say(what)
 
     def _say(self, what: Say) -> None:
-        entry = word.say(self.spool, self.config, self.agent_up, what, time.time())
+        now = time.time()
+        entry = word.say(self.spool, self.config, self.agent_up, what, now)
         self.sender.wake()
+        self._look_at_clock(now)
         if entry.trouble:
             log.error("the spool cannot be written (%s): words are kept in memory", entry.trouble)
         if what.kind != "heartbeat":

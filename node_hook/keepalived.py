@@ -12,7 +12,6 @@ import os
 import re
 import signal
 import stat
-import subprocess
 import time
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional
@@ -58,6 +57,10 @@ class Process:
 
     pid: int
     started: str
+
+
+_NUMBERS: Dict[Process, int] = {}
+"""The signal number of the process last asked, so that asking again starts no program."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +113,11 @@ def ask(paths: Paths, process: Process, instance: str) -> Optional[Told]:
     lock = os.open(f"{paths.run}/ask.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         # One asker at a time: two would read each other's half-written answers.
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        _lock(lock)
         _unlink(name)
         os.kill(process.pid, number)
         return _told(_await(name), instance)
-    except (OSError, ProcessLookupError):
+    except OSError:
         return None
     finally:
         os.close(lock)
@@ -204,19 +207,30 @@ def _signal_number(paths: Paths, process: Process) -> Optional[int]:
 
     keepalived reads its signals from a signalfd, so a signal that it handles is a blocked one.
     """
-    binary = f"{paths.proc}/{process.pid}/exe"
+    try:
+        number = _NUMBERS.get(process) or _asked_number(f"{paths.proc}/{process.pid}/exe")
+        _NUMBERS.clear()
+        _NUMBERS[process] = number
+        with open(f"{paths.proc}/{process.pid}/status", encoding="ascii", errors="replace") as file:
+            masks = dict(line.split(":", 1) for line in file if line.startswith("Sig"))
+        handled = int(masks["SigBlk"], 16) | int(masks["SigCgt"], 16)
+    except (OSError, ValueError, KeyError):
+        return None
+    usable = signal.SIGRTMIN <= number <= signal.SIGRTMAX and handled >> (number - 1) & 1
+    return number if usable else None
+
+
+def _asked_number(binary: str) -> int:
+    """What the very program that runs says, even if a package has replaced its file since."""
+    import subprocess
+
     try:
         asked = subprocess.run(
             [binary, "--signum=JSON"], capture_output=True, timeout=ASK_SECONDS, check=False
         )
-        number = int(asked.stdout)
-        with open(f"{paths.proc}/{process.pid}/status", encoding="ascii", errors="replace") as file:
-            masks = dict(line.split(":", 1) for line in file if line.startswith("Sig"))
-        handled = int(masks["SigBlk"], 16) | int(masks["SigCgt"], 16)
-    except (OSError, ValueError, KeyError, subprocess.TimeoutExpired):
-        return None
-    usable = signal.SIGRTMIN <= number <= signal.SIGRTMAX and handled >> (number - 1) & 1
-    return number if usable else None
+    except subprocess.TimeoutExpired as error:
+        raise ValueError("it does not say") from error
+    return int(asked.stdout)
 
 
 def _await(name: str) -> Any:
@@ -231,6 +245,18 @@ def _await(name: str) -> Any:
             pass
         time.sleep(0.001)
     return None
+
+
+def _lock(descriptor: int) -> None:
+    """Wait for the other asker, who takes ASK_SECONDS at most. Raises TimeoutError."""
+    deadline = time.monotonic() + 2 * ASK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise TimeoutError("somebody else keeps asking keepalived") from None
+        time.sleep(0.002)
 
 
 def _told(document: Any, instance: str) -> Optional[Told]:

@@ -67,7 +67,8 @@ def notify(config: Config, arguments: List[str]) -> int:
     kind, name, state, priority = arguments
     line = keepalived.parse(f'{kind} "{name}" {state} {priority}')
     now = time.time()
-    said = line and Voice(config.vrrp_instance, Standing("", 0, now)).line(line, now)
+    voice = Voice(config.vrrp_instance, Standing("", 0, now))
+    said = voice.line(line, now) if line else None
     if said is None:
         log.info("nothing to say about %s", " ".join(arguments))
         return 0

@@ -91,8 +91,11 @@ class Sender:
                 self._wake.wait()
                 continue
             try:
-                failures = 0 if self._publish(batch) else failures + 1
-                self._note("")
+                if self._publish(batch):
+                    failures = 0
+                    self._note("")
+                else:
+                    failures += 1
             except Trouble as error:
                 failures += 1
                 self._note(str(error))
