@@ -23,7 +23,7 @@ def assign(world: World, request: Request) -> Any:
     interface = world.ec2.get_network_interface(wanted["NetworkInterfaceId"])
     addresses = list(wanted.get("PrivateIpAddresses") or [])
     if not addresses:
-        return request.response.assign_private_ip_addresses()  # type: ignore[attr-defined]
+        return request.response.assign_private_ip_addresses()
     _may_hold(world, interface, addresses)
     holders = _holders(world, interface, addresses, bool(wanted.get("AllowReassignment")))
     for address, holder in holders.items():
@@ -44,9 +44,7 @@ def unassign(world: World, request: Request) -> None:
     interface = world.ec2.get_network_interface(wanted["NetworkInterfaceId"])
     addresses = list(wanted.get("PrivateIpAddresses") or [])
     secondary = {
-        item["PrivateIpAddress"]
-        for item in interface.private_ip_addresses
-        if not item.get("Primary")
+        item["PrivateIpAddress"] for item in interface.private_ip_addresses if not item.get("Primary")
     }
     for address in addresses:
         if address not in secondary:
@@ -62,9 +60,7 @@ def unassign(world: World, request: Request) -> None:
 def drop_all(world: World, interface: NetworkInterface) -> None:
     """The interface is gone: so are its secondary addresses."""
     secondary = [
-        str(item["PrivateIpAddress"])
-        for item in interface.private_ip_addresses
-        if not item.get("Primary")
+        str(item["PrivateIpAddress"]) for item in interface.private_ip_addresses if not item.get("Primary")
     ]
     for address in secondary:
         _drop(interface, address)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import threading
 import time
 import uuid
@@ -32,6 +33,9 @@ _ENTRY_MOST = 1024 * 1024
 """Bytes of one PutEvents request (EventBridge quotas)."""
 _REORDER_SECONDS = 5.0
 """An event held back to be overtaken is let go after this long even if none comes."""
+
+
+_RATE = re.compile(r"rate\((?P<count>\d+) (?P<unit>minute|hour|day)s?\)")
 
 
 def _any_event(event: Event) -> bool:
@@ -81,9 +85,7 @@ class Bus:
             self._fates.clear()
         self._send_all(held)
 
-    def native(
-        self, source: str, detail_type: str, detail: dict[str, Any], resources: list[str]
-    ) -> None:
+    def native(self, source: str, detail_type: str, detail: dict[str, Any], resources: list[str]) -> None:
         """An event of an AWS service: on the default bus."""
         self.publish(self.event(source, detail_type, detail, resources))
 
@@ -153,11 +155,11 @@ class Bus:
 
     def _period(self, rule: Rule) -> float | None:
         """Seconds between two firings; None for a rule without a rate. cron is not supported."""
-        words = str(rule.scheduled_expression or "").strip("rate()").split()
-        if not str(rule.scheduled_expression or "").startswith("rate(") or len(words) != 2:
+        found = _RATE.fullmatch(str(rule.scheduled_expression or ""))
+        if found is None:
             return None
-        minutes = {"minute": 1, "hour": 60, "day": 1440}[words[1].rstrip("s")]
-        return int(words[0]) * minutes * self._world.latencies.minute
+        minutes = {"minute": 1, "hour": 60, "day": 1440}[found["unit"]]
+        return int(found["count"]) * minutes * self._world.latencies.minute
 
     def _fire(self, rule: Rule) -> None:
         event = self.event("aws.events", "Scheduled Event", {}, [rule.arn])
@@ -192,7 +194,7 @@ class Bus:
     def _match(self, bus: str, event: Event) -> None:
         for rule in self._rules(bus):
             patterned = bool(rule.event_pattern.dump())
-            if rule.state == "ENABLED" and patterned and rule.event_pattern.matches_event(event):  # type: ignore[arg-type]
+            if rule.state == "ENABLED" and patterned and rule.event_pattern.matches_event(event):
                 self._to_targets(rule, event)
 
     def _to_targets(self, rule: Rule, event: Event) -> None:
@@ -206,7 +208,8 @@ class Bus:
 
     def _buses(self) -> dict[str, EventBus]:
         settings = self._world.settings
-        return events_backends[settings.account][settings.region].event_buses
+        buses: dict[str, EventBus] = events_backends[settings.account][settings.region].event_buses
+        return buses
 
 
 def put_events(world: World, request: Request) -> dict[str, Any]:

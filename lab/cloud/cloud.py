@@ -13,7 +13,7 @@ Everything is done through the AWS API at `endpoint`, by boto3, the CLI, or `cha
 - `latencies`  how long each thing takes (settings.py); `Latencies.fast()` for tests.
 - `faults`     throttle, fail (applied or not), deny, slow, hang, stick/unstick, ssm_late/lost/
                undelivered/twice, clear (faults.py).
-- `bus`        lose, duplicate, delay, reorder the next events, fire a rule, history, clear (bus.py).
+- `bus`        lose, duplicate, delay, reorder the next events; fire a rule; history (bus.py).
 - `calls`      every API call with its principal, parameters and error code (calls.py).
 - `functions`  invocations, failed, recycle (functions.py); `lambda_log` holds what they print.
 - `commands`   SSM: managed instances, register, forget, invocations (run_command.py).
@@ -26,16 +26,14 @@ nothing else), each function has keys of its role, every other key is the operat
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from lab.cloud import instances as power
 from lab.cloud import patches  # first: it sets moto's switches before moto reads them
+from lab.cloud.building import Building
 from lab.cloud.bus import Bus
 from lab.cloud.calls import OPERATOR, Calls, Credentials, Principal
 from lab.cloud.faults import Faults
@@ -46,31 +44,8 @@ from lab.cloud.server import Server
 from lab.cloud.settings import Latencies, Settings
 from lab.cloud.world import World, enter, leave
 
-_READY_SECONDS = 120.0
-"""An instance or a volume that is not ready after so long never will be."""
 
-
-@dataclass(frozen=True, slots=True)
-class Net:
-    """A VPC with one subnet."""
-
-    vpc: str
-    subnet: str
-    zone: str
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """An instance that `launch` made."""
-
-    id: str
-    interface: str
-    address: str
-    zone: str
-    role_id: str
-
-
-class Cloud:
+class Cloud(Building):
     """A running embedded AWS. Make one with `Cloud.start`."""
 
     def __init__(self, world: World, server: Server) -> None:
@@ -224,72 +199,6 @@ class Cloud:
         """The event source under which the instance may publish."""
         return f"baton.{stage}.node/{self._role(instance)[1]}:{instance}"
 
-    def network(self, cidr: str, subnet: str, zone: str = "a") -> Net:
-        """A VPC with a subnet in a zone of the Region ("a", "b", "c")."""
-        ec2 = self.client("ec2")
-        vpc = ec2.create_vpc(CidrBlock=cidr)["Vpc"]["VpcId"]
-        return self.subnet(vpc, subnet, zone)
-
-    def subnet(self, vpc: str, cidr: str, zone: str = "a") -> Net:
-        """Another subnet of a VPC."""
-        name = self.region + zone
-        made = self.client("ec2").create_subnet(VpcId=vpc, CidrBlock=cidr, AvailabilityZone=name)
-        return Net(vpc, made["Subnet"]["SubnetId"], name)
-
-    def node_role(self, name: str) -> str:
-        """Make the role and instance profile of this name, if they are missing; its role id."""
-        iam = self.client("iam")
-        try:
-            role = iam.get_role(RoleName=name)["Role"]
-        except iam.exceptions.NoSuchEntityException:
-            role = iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]
-        try:
-            iam.get_instance_profile(InstanceProfileName=name)
-        except iam.exceptions.NoSuchEntityException:
-            iam.create_instance_profile(InstanceProfileName=name)
-            iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
-        return str(role["RoleId"])
-
-    def launch(
-        self,
-        net: Net,
-        name: str = "",
-        address: str | None = None,
-        profile: str | None = "baton-lab-node",
-        tags: Mapping[str, str] | None = None,
-        wait: bool = True,
-    ) -> Node:
-        """An instance of the lab's image in this subnet; `profile` None: no role, no SSM."""
-        role_id = self.node_role(profile) if profile else ""
-        all_tags = {**(tags or {}), **({"Name": name} if name else {})}
-        options: dict[str, Any] = {"SubnetId": net.subnet}
-        if address:
-            options["PrivateIpAddress"] = address
-        if profile:
-            options["IamInstanceProfile"] = {"Name": profile}
-        if all_tags:
-            options["TagSpecifications"] = [_tags("instance", all_tags)]
-        made = self.client("ec2").run_instances(
-            ImageId=patches.IMAGE, InstanceType="m5.large", MinCount=1, MaxCount=1, **options
-        )["Instances"][0]
-        interface = made["NetworkInterfaces"][0]
-        if wait:
-            self.until(lambda: self.state(made["InstanceId"]) == "running")
-        return Node(
-            made["InstanceId"],
-            interface["NetworkInterfaceId"],
-            interface["PrivateIpAddress"],
-            net.zone,
-            role_id,
-        )
-
-    def volume(self, zone: str = "a", size: int = 1, tags: Mapping[str, str] | None = None) -> str:
-        """A volume in a zone of the Region ("a" or its whole name)."""
-        name = zone if zone.startswith(self.region) else self.region + zone
-        options = {"TagSpecifications": [_tags("volume", tags)]} if tags else {}
-        made = self.client("ec2").create_volume(AvailabilityZone=name, Size=size, **options)
-        return str(made["VolumeId"])
-
     def state(self, instance: str) -> str:
         """EC2's state of an instance, without an API call."""
         with self._world.lock:
@@ -303,21 +212,12 @@ class Cloud:
 
     def holder(self, address: str) -> str | None:
         """The instance that holds an address by EC2's record, without an API call."""
-        from lab.cloud.addresses import holder_of
-
-        return holder_of(self._world, address)[1]
+        _, instance = addresses.holder_of(self._world, address)
+        return instance
 
     def crash(self, instance: str) -> None:
         """The machine dies by itself: powered off at once, and EC2 says `stopped`."""
         power.crash(self._world, instance)
-
-    def until(self, holds: Callable[[], bool], seconds: float = _READY_SECONDS) -> None:
-        """Wait until something holds; TimeoutError if it does not in time."""
-        end = time.monotonic() + seconds
-        while not holds():
-            if time.monotonic() > end:
-                raise TimeoutError(f"not so after {seconds:.0f} s; problems: {[*self.problems]}")
-            time.sleep(0.01)
 
     def _role(self, instance: str) -> tuple[str, str]:
         """Name and id of the role in the instance's profile."""
@@ -338,7 +238,7 @@ class Cloud:
             read_timeout=30,
             max_pool_connections=20,
         )
-        return boto3.client(
+        return boto3.client(  # type: ignore[call-overload]
             service,
             endpoint_url=self.endpoint,
             region_name=self.region,
@@ -347,8 +247,3 @@ class Cloud:
             aws_session_token=keys.token,
             config=config,
         )
-
-
-def _tags(kind: str, tags: Mapping[str, str] | None) -> dict[str, Any]:
-    pairs = [{"Key": key, "Value": value} for key, value in (tags or {}).items()]
-    return {"ResourceType": kind, "Tags": pairs}

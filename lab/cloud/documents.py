@@ -28,9 +28,7 @@ _SHELL_SCRIPT: dict[str, Any] = {
         "executionTimeout": {"type": "String", "default": "3600"},
     },
     "runtimeConfig": {
-        "aws:runShellScript": {
-            "properties": [{"id": "0.aws:runShellScript", "runCommand": "{{ commands }}"}]
-        }
+        "aws:runShellScript": {"properties": [{"id": "0.aws:runShellScript", "runCommand": "{{ commands }}"}]}
     },
 }
 
@@ -74,7 +72,7 @@ def execution_seconds(document: dict[str, Any]) -> float:
     """How long the document may run."""
     steps = document.get("mainSteps") or []
     limits = [(step.get("inputs") or {}).get("timeoutSeconds") for step in steps]
-    numbers = [float(limit) for limit in limits if str(limit).replace(".", "").isdigit()]
+    numbers = [float(str(limit)) for limit in limits if str(limit).replace(".", "").isdigit()]
     return sum(numbers) if steps and len(numbers) == len(steps) else _EXECUTION_SECONDS
 
 

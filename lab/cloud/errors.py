@@ -5,7 +5,7 @@ from __future__ import annotations
 from moto.core.exceptions import ServiceException
 
 
-class Refused(ServiceException):
+class Refused(ServiceException):  # type: ignore[misc]
     """An AWS error: its code and message.
 
     moto looks an exception's error shape up by the module it is defined in; one of ours is

@@ -82,9 +82,7 @@ class Faults:
         """Answer as if IAM did not allow it."""
         self._plan(operation, where, times, Ruling("deny", "You are not authorized."))
 
-    def slow(
-        self, operation: str, seconds: float, times: int = FOREVER, where: Where = _anyone
-    ) -> None:
+    def slow(self, operation: str, seconds: float, times: int = FOREVER, where: Where = _anyone) -> None:
         """Wait before the call has its effect."""
         self._plan(operation, where, times, Ruling(seconds=seconds))
 

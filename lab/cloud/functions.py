@@ -1,9 +1,7 @@
-"""Lambda: environments for functions, synchronous and asynchronous invocations.
+"""Lambda: the functions and the environments they run in.
 
 moto runs Lambda functions in Docker only. Here the deployed zip is run by `environment.py`.
-An asynchronous invocation is retried as its EventInvokeConfig says, after 1 and 2 minutes, and
-what fails for good goes to its on-failure destination (Lambda developer guide, "Error handling
-for asynchronous invocation").
+Asynchronous invocations, with their retries, are in `asynchronous.py`.
 """
 
 from __future__ import annotations
@@ -11,25 +9,17 @@ from __future__ import annotations
 import base64
 import json
 import threading
-import time
 import uuid
 from collections import deque
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from moto.awslambda.models import LambdaFunction, lambda_backends
 from moto.iam.models import iam_backends
 
+from lab.cloud.asynchronous import Asynchronous
 from lab.cloud.calls import Principal
 from lab.cloud.environment import Environment, Invocation, Program
-from lab.cloud.targets import Undeliverable, publish, queue
 from lab.cloud.world import Request, World
-
-_THROTTLED_SECONDS = 1.0
-"""Between tries while all environments are busy; Lambda tries throttled events for six hours."""
-_RETRIES_MOST = 2
-_AGE_MOST_SECONDS = 6 * 3600
 
 
 class Functions:
@@ -42,8 +32,7 @@ class Functions:
         self._busy: dict[str, set[Environment]] = {}
         self._closed = False
         self.invocations: deque[tuple[str, Invocation]] = deque(maxlen=2_000)
-        self.failed: deque[tuple[str, bytes, str]] = deque(maxlen=1_000)
-        """(function, event, condition) of asynchronous invocations that failed for good."""
+        self.later = Asynchronous(world, self)
 
     def find(self, name_or_arn: str) -> LambdaFunction | None:
         """The function as moto holds it, None if there is none."""
@@ -68,16 +57,6 @@ class Functions:
         self._world.lambda_log.append(text)
         return invocation
 
-    def accept(self, arn: str, payload: bytes, rule_arn: str = "") -> None:
-        """Take an event to be handled later; an event of a rule needs the rule's permission."""
-        function = self.find(arn)
-        if function is None:
-            raise Undeliverable("RESOURCE_NOT_FOUND", f"Function not found: {arn}")
-        if rule_arn and not _permits(function, rule_arn):
-            text = f"{rule_arn} has no permission to invoke {function.function_name}"
-            raise Undeliverable("NO_PERMISSIONS", text)
-        self._try(function.function_name, payload, 1, time.monotonic())
-
     def close(self) -> None:
         """Kill every environment."""
         with self._lock:
@@ -88,6 +67,11 @@ class Functions:
         for environment in every:
             environment.close()
 
+    @property
+    def failed(self) -> deque[tuple[str, bytes, str]]:
+        """(function, event, condition) of asynchronous invocations that failed for good."""
+        return self.later.failed
+
     def recycle(self) -> None:
         """Lambda throws idle environments away: the next invocations start cold."""
         with self._lock:
@@ -95,63 +79,6 @@ class Functions:
             self._idle.clear()
         for environment in idle:
             environment.close()
-
-    def _try(self, name: str, payload: bytes, attempt: int, since: float) -> None:
-        self._world.timeline.after(0.0, lambda: self._attempt(name, payload, attempt, since))
-
-    def _attempt(self, name: str, payload: bytes, attempt: int, since: float) -> None:
-        function = self.find(name)
-        if function is None or self._closed:
-            return
-        config = _config(function)
-        age_most = float(config.get("MaximumEventAgeInSeconds", _AGE_MOST_SECONDS))
-        if time.monotonic() - since > age_most:
-            self._give_up(function, payload, "EventAgeExceeded", attempt, None)
-            return
-        invocation = self.run(function, payload)
-        if invocation is None:
-            again = self._world.timeline.after
-            again(_THROTTLED_SECONDS, lambda: self._attempt(name, payload, attempt, since))
-        elif invocation.failed and not self._closed:
-            self._retry(function, payload, attempt, since, invocation)
-
-    def _retry(
-        self,
-        function: LambdaFunction,
-        payload: bytes,
-        attempt: int,
-        since: float,
-        invocation: Invocation,
-    ) -> None:
-        retries = int(_config(function).get("MaximumRetryAttempts", _RETRIES_MOST))
-        if attempt > retries:
-            self._give_up(function, payload, "RetriesExhausted", attempt, invocation)
-            return
-        waits = self._world.latencies.retries
-        wait = waits[min(attempt, len(waits)) - 1]
-        name = function.function_name
-        again = self._world.timeline.after
-        again(wait, lambda: self._attempt(name, payload, attempt + 1, since))
-
-    def _give_up(
-        self,
-        function: LambdaFunction,
-        payload: bytes,
-        condition: str,
-        attempts: int,
-        invocation: Invocation | None,
-    ) -> None:
-        self.failed.append((function.function_name, payload, condition))
-        destination = (_config(function).get("DestinationConfig") or {}).get("OnFailure") or {}
-        arn = str(destination.get("Destination") or "")
-        if not arn:
-            return
-        record = json.dumps(_record(function, payload, condition, attempts, invocation))
-        send = {"sqs": queue, "sns": publish}.get(arn.split(":")[2])
-        if send is None:
-            self._world.timeline.problems.append(f"no on-failure destination of this kind: {arn}")
-        else:
-            send(self._world, arn, record)
 
     def _take(self, function: LambdaFunction) -> Environment | None:
         program = _program(function)
@@ -230,7 +157,7 @@ def invoke(world: World, request: Request) -> tuple[int, dict[str, str], bytes]:
     if kind == "DryRun":
         return 204, {}, b""
     if kind == "Event":
-        world.functions.accept(function.function_arn, body)
+        world.functions.later.accept(function.function_arn, body)
         return 202, {}, b""
     invocation = world.functions.run(function, body)
     if invocation is None:
@@ -260,57 +187,7 @@ def _program(function: LambdaFunction) -> Program:
     )
 
 
-def _config(function: LambdaFunction) -> dict[str, Any]:
-    """Its EventInvokeConfig: the latest one put (moto keeps them all and shows the first)."""
-    configs = function.event_invoke_config
-    return configs[-1].config if configs else {}
-
-
-def _permits(function: LambdaFunction, rule_arn: str) -> bool:
-    """Whether the function's resource policy lets this rule of EventBridge invoke it."""
-    for statement in function.policy.statements:
-        principal = statement.get("Principal")
-        service = principal.get("Service") if isinstance(principal, dict) else principal
-        if service != "events.amazonaws.com":
-            continue
-        condition = statement.get("Condition") or {}
-        source = (condition.get("ArnLike") or {}).get("AWS:SourceArn")
-        if source in (None, rule_arn):
-            return True
-    return False
-
-
 def _role_id(world: World, role: str) -> str:
     with world.lock:
         roles = iam_backends[world.settings.account]["aws"].roles
         return next((str(r.id) for r in roles.values() if r.name == role), "AROALAB" + role.upper())
-
-
-def _record(
-    function: LambdaFunction,
-    payload: bytes,
-    condition: str,
-    attempts: int,
-    invocation: Invocation | None,
-) -> dict[str, Any]:
-    """The invocation record that destinations get."""
-    now = datetime.now(UTC)
-    record: dict[str, Any] = {
-        "version": "1.0",
-        "timestamp": now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z",
-        "requestContext": {
-            "requestId": invocation.request_id if invocation else str(uuid.uuid4()),
-            "functionArn": f"{function.function_arn}:$LATEST",
-            "condition": condition,
-            "approximateInvokeCount": attempts,
-        },
-        "requestPayload": json.loads(payload),
-    }
-    if invocation is not None:
-        record["responseContext"] = {
-            "statusCode": 200,
-            "executedVersion": "$LATEST",
-            "functionError": "Unhandled",
-        }
-        record["responsePayload"] = json.loads(invocation.body)
-    return record

@@ -40,7 +40,7 @@ _original = BaseResponse.call_action
 def install() -> None:
     """Put the gate in place, once per process. Without a cloud, moto behaves as always."""
     if BaseResponse.call_action is _original:
-        BaseResponse.call_action = _call_action  # type: ignore[method-assign]
+        BaseResponse.call_action = _call_action
 
 
 def _call_action(response: BaseResponse) -> Any:
@@ -70,7 +70,7 @@ def _parameters(response: BaseResponse, operation: str) -> dict[str, Any]:
     if not response.automated_parameter_parsing and operation:
         try:
             response.parse_parameters(response.normalized_request)
-        except Exception:  # moto's parser does not know every protocol: no parameters then
+        except Exception:  # noqa: BLE001 - moto's parser does not know every protocol: no parameters then
             return {}
     parsed = getattr(response, "params", None) or {}
     if hasattr(parsed, "original_dict"):
@@ -108,7 +108,8 @@ def _perform(world: World, request: Request) -> tuple[Any, Any, Any]:
 def _run(world: World, request: Request) -> tuple[Any, Any, Any]:
     operation = OPERATIONS.get((request.call.service, request.call.operation))
     if operation is None:
-        return _original(request.response)
+        status, headers, body = _original(request.response)
+        return status, headers, body
     try:
         result = operation(world, request)
     except ServiceException as refused:

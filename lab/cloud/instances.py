@@ -29,7 +29,7 @@ _CODES = {
 
 def run(world: World, request: Request) -> Any:
     """RunInstances."""
-    result = request.response.run_instances()  # type: ignore[attr-defined]
+    result = request.response.run_instances()
     for instance in result.result.instances:
         for interface in instance.nics.values():
             # What RunInstances creates, termination deletes, unless told otherwise.
@@ -97,7 +97,7 @@ def crash(world: World, instance_id: str) -> None:
     """The machine is gone without anyone's call, as on a hardware failure: stopped at once."""
     with world.lock:
         instance = world.ec2.get_instance(instance_id)
-        instance.generation = _generation(instance) + 1  # type: ignore[attr-defined]
+        instance.generation = _generation(instance) + 1
     with world.power_locks[instance_id]:
         world.machinery.stop(instance_id, True, True)
     with world.lock:
@@ -159,7 +159,7 @@ def _finish_terminate(world: World, instance: Instance) -> None:
 
 
 def _named(world: World, request: Request) -> list[Instance]:
-    request.response.error_on_dryrun()  # type: ignore[attr-defined]
+    request.response.error_on_dryrun()
     ids: list[str] = list(request.parameters.get("InstanceIds") or [])
     return [world.ec2.get_instance(instance_id) for instance_id in ids]
 
@@ -168,16 +168,14 @@ def _generation(instance: Instance) -> int:
     return int(getattr(instance, "generation", 0))
 
 
-def _later(
-    world: World, instance: Instance, seconds: float, step: Any, *, same: bool = False
-) -> None:
+def _later(world: World, instance: Instance, seconds: float, step: Any, *, same: bool = False) -> None:
     """Do the step then, unless another change of power was begun meanwhile.
 
     `same`: it continues the change that is under way.
     """
     with world.lock:
         generation = _generation(instance) + (0 if same else 1)
-        instance.generation = generation  # type: ignore[attr-defined]
+        instance.generation = generation
 
     def job() -> None:
         with world.power_locks[instance.id]:
@@ -193,7 +191,7 @@ def _enter(world: World, instance: Instance, state: str) -> None:
     instance._state.code = _CODES[state]
     if getattr(instance, "told", "") == state:
         return
-    instance.told = state  # type: ignore[attr-defined]
+    instance.told = state
     world.bus.native(
         "aws.ec2",
         "EC2 Instance State-change Notification",

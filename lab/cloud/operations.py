@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.cloud import addresses, bus, functions, instances, run_command, volumes
+from lab.cloud import addresses, bus, functions, identity, instances, ssm, volumes
 from lab.cloud.world import Operation
 
 OPERATIONS: dict[tuple[str, str], Operation] = {
@@ -17,10 +17,11 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("ec2", "TerminateInstances"): instances.terminate,
     ("events", "PutEvents"): bus.put_events,
     ("lambda", "Invoke"): functions.invoke,
-    ("ssm", "SendCommand"): run_command.send,
-    ("ssm", "GetCommandInvocation"): run_command.get_invocation,
-    ("ssm", "ListCommandInvocations"): run_command.list_invocations,
-    ("ssm", "ListCommands"): run_command.list_commands,
-    ("ssm", "CancelCommand"): run_command.cancel,
-    ("ssm", "DescribeInstanceInformation"): run_command.describe_instances,
+    ("sts", "GetCallerIdentity"): identity.get_caller_identity,
+    ("ssm", "SendCommand"): ssm.send,
+    ("ssm", "GetCommandInvocation"): ssm.get_invocation,
+    ("ssm", "ListCommandInvocations"): ssm.list_invocations,
+    ("ssm", "ListCommands"): ssm.list_commands,
+    ("ssm", "CancelCommand"): ssm.cancel,
+    ("ssm", "DescribeInstanceInformation"): ssm.describe_instances,
 }

@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
-
 from moto.awslambda.models import LambdaBackend
 from moto.core.base_backend import BackendDict
 from moto.ec2.models.amis import Ami
@@ -33,19 +31,21 @@ _put_config = LambdaBackend.put_function_event_invoke_config
 def install() -> None:
     """Put every patch in place. Idempotent."""
     gate.install()
-    NetworkInterface.get_filter_value = _interface_filter  # type: ignore[method-assign]
-    Instance.setup_defaults = _root_volume  # type: ignore[method-assign]
-    LambdaBackend.put_function_event_invoke_config = _put_one_config  # type: ignore[method-assign]
+    NetworkInterface.get_filter_value = _interface_filter
+    Instance.setup_defaults = _root_volume
+    LambdaBackend.put_function_event_invoke_config = _put_one_config
 
 
 def fresh(world: World) -> None:
     """Empty every backend, make the ones that matter, and register the image."""
     from moto.backends import get_backend
 
+    # moto's own images are half a second's work per Region, and none has its root on /dev/xvda.
+    os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
     with world.lock:
         BackendDict.reset()
         for service in _SERVICES:
-            account = get_backend(service)[world.settings.account]  # type: ignore[call-overload]
+            account = get_backend(service)[world.settings.account]
             account["aws" if service in ("iam", "sts") else world.settings.region]
         zone = world.settings.region + "a"
         image = Ami(

@@ -13,7 +13,7 @@ from moto.moto_server.werkzeug_app import (
 from werkzeug.serving import make_server
 
 
-class _Handler(MotoRequestHandler):
+class _Handler(MotoRequestHandler):  # type: ignore[misc]
     disable_nagle_algorithm = True
     timeout = 120.0
     """Seconds that a connection may say nothing."""

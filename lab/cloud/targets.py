@@ -44,8 +44,7 @@ def deliver(world: World, rule: Rule, target: dict[str, Any], event: dict[str, A
 def queue(world: World, arn: str, body: str, attributes: dict[str, str] | None = None) -> None:
     """Put a message into an SQS queue; a missing one is an `Undeliverable`."""
     typed = {
-        name: {"data_type": "String", "string_value": value}
-        for name, value in (attributes or {}).items()
+        name: {"data_type": "String", "string_value": value} for name, value in (attributes or {}).items()
     }
     backend = sqs_backends[world.settings.account][world.settings.region]
     try:
@@ -68,7 +67,7 @@ def publish(world: World, arn: str, body: str) -> None:
 def _send(world: World, arn: str, body: str, rule_arn: str) -> None:
     service = arn.split(":")[2]
     if service == "lambda":
-        world.functions.accept(arn, body.encode(), rule_arn)
+        world.functions.later.accept(arn, body.encode(), rule_arn)
     elif service == "sqs":
         queue(world, arn, body)
     elif service == "sns":
@@ -93,6 +92,6 @@ def _input(target: dict[str, Any], event: dict[str, Any]) -> str:
         event = EventTemplateParser.parse(
             input_template=transformer.get("InputTemplate"),
             input_paths_map=transformer.get("InputPathsMap", {}),
-            event=event,  # type: ignore[arg-type]
+            event=event,
         )
     return json.dumps(event)

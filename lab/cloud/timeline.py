@@ -70,7 +70,7 @@ class Timeline:
     def _run(self, job: Job) -> None:
         try:
             job()
-        except Exception:  # a broken host must not end the cloud: noted, and tests look at it
+        except Exception:  # noqa: BLE001 - a broken host must not end the cloud: noted, and tests look at it
             if not self._stopped:
                 self.problems.append(traceback.format_exc())
         finally:

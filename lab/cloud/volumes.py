@@ -24,7 +24,7 @@ _DEVICE = re.compile(r"/dev/(sd[a-z]\d{0,2}|xvd[a-z]{1,2}\d{0,2})|(sd|xvd)[a-z]{
 def attach(world: World, request: Request) -> dict[str, Any]:
     """AttachVolume."""
     wanted = request.parameters
-    request.response.error_on_dryrun()  # type: ignore[attr-defined]
+    request.response.error_on_dryrun()
     device = str(wanted["Device"])
     volume = world.ec2.get_volume(wanted["VolumeId"])
     instance = world.ec2.get_instance(wanted["InstanceId"])
@@ -40,7 +40,7 @@ def attach(world: World, request: Request) -> dict[str, Any]:
 def detach(world: World, request: Request) -> dict[str, Any]:
     """DetachVolume. Without InstanceId it detaches from wherever the volume is."""
     wanted = request.parameters
-    request.response.error_on_dryrun()  # type: ignore[attr-defined]
+    request.response.error_on_dryrun()
     volume = world.ec2.get_volume(wanted["VolumeId"])
     attachment = volume.attachment
     if attachment is None:
@@ -48,9 +48,9 @@ def detach(world: World, request: Request) -> dict[str, Any]:
     _may_detach(attachment, wanted.get("InstanceId"), wanted.get("Device"))
     force = bool(wanted.get("Force"))
     if attachment.status in ("detaching", "busy"):
-        attachment.force = attachment.force or force  # type: ignore[attr-defined]
+        attachment.force = attachment.force or force
         return _described(attachment)
-    attachment.force = force  # type: ignore[attr-defined]
+    attachment.force = force
     _set_state(attachment, "detaching")
     world.timeline.after(world.latencies.detach, lambda: _finish_detach(world, attachment))
     return _described(attachment)
@@ -86,16 +86,14 @@ def _may_attach(world: World, volume: Volume, instance: Instance, device: str) -
     if volume.availability_zone != instance.availability_zone:
         raise Refused(
             "InvalidVolume.ZoneMismatch",
-            f"The volume '{volume.id}' is not in the same availability zone as instance "
-            f"'{instance.id}'",
+            f"The volume '{volume.id}' is not in the same availability zone as instance '{instance.id}'",
         )
     if volume.attachment is not None:
         raise Refused("VolumeInUse", f"{volume.id} is already attached to an instance")
     if not _DEVICE.fullmatch(device):
         raise Refused(
             "InvalidParameterValue",
-            f"Value ({device}) for parameter device is invalid. {device} is not a valid EBS "
-            "device name.",
+            f"Value ({device}) for parameter device is invalid. {device} is not a valid EBS device name.",
         )
     if device in instance.block_device_mapping:
         raise Refused(
@@ -103,9 +101,7 @@ def _may_attach(world: World, volume: Volume, instance: Instance, device: str) -
             f"Invalid value '{device}' for unixDevice. Attachment point {device} is already in use",
         )
     if len(instance.block_device_mapping) >= world.settings.volumes_most:
-        raise Refused(
-            "AttachmentLimitExceeded", f"{instance.id} has as many volumes as its type allows"
-        )
+        raise Refused("AttachmentLimitExceeded", f"{instance.id} has as many volumes as its type allows")
 
 
 def _may_detach(attachment: VolumeAttachment, instance: str | None, device: str | None) -> None:
@@ -150,7 +146,7 @@ def _finish_detach(world: World, attachment: VolumeAttachment) -> None:
         if not _stands(world, attachment, "detaching", "busy"):
             return
         off = instance.state in ("stopped", "terminated")
-        force = bool(attachment.force) or off  # type: ignore[attr-defined]
+        force = bool(attachment.force) or off
         let_go = world.machinery.detach(instance.id, volume, force)
         with world.lock:
             if let_go:

@@ -36,19 +36,15 @@ class World:
     settings: Settings
     machinery: Machinery
     endpoint: str = ""
-    lock: threading.RLock = field(default_factory=threading.RLock)  # type: ignore[valid-type]
+    lock: threading.RLock = field(default_factory=threading.RLock)
     calls: Calls = field(default_factory=Calls)
     principals: Principals = field(default_factory=Principals)
     faults: Faults = field(default_factory=Faults)
     timeline: Timeline = field(default_factory=Timeline)
     lambda_log: deque[str] = field(default_factory=lambda: deque(maxlen=20_000))
     stopped: threading.Event = field(default_factory=threading.Event)
-    volume_locks: dict[str, threading.Lock] = field(
-        default_factory=lambda: defaultdict(threading.Lock)
-    )
-    power_locks: dict[str, threading.Lock] = field(
-        default_factory=lambda: defaultdict(threading.Lock)
-    )
+    volume_locks: dict[str, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
+    power_locks: dict[str, threading.Lock] = field(default_factory=lambda: defaultdict(threading.Lock))
     fabric_lock: threading.Lock = field(default_factory=threading.Lock)
     bus: Bus = field(init=False)
     functions: Functions = field(init=False)
