@@ -64,9 +64,7 @@ class Support:
         )
 
 
-def make_support(
-    session: boto3.Session, stage: str, documents: Path = template.DOCUMENTS
-) -> Support:
+def make_support(session: boto3.Session, stage: str, documents: Path = template.DOCUMENTS) -> Support:
     """Make one stage's support resources; the session's clients say where."""
     names = Names(stage)
     content = template.rendered(documents)
@@ -132,9 +130,7 @@ def _table(session: boto3.Session, p: Properties) -> Made:
     plain = {key: value for key, value in p.items() if key not in later}
     client.create_table(**{**plain, "SSESpecification": sse})
     name = p["TableName"]
-    client.get_waiter("table_exists").wait(
-        TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30}
-    )
+    client.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
     client.update_time_to_live(TableName=name, TimeToLiveSpecification=p["TimeToLiveSpecification"])
     client.update_continuous_backups(
         TableName=name,
@@ -149,9 +145,7 @@ def _queue(session: boto3.Session, p: Properties) -> Made:
         "MessageRetentionPeriod": str(p["MessageRetentionPeriod"]),
         "SqsManagedSseEnabled": str(p["SqsManagedSseEnabled"]).lower(),
     }
-    url = client.create_queue(QueueName=p["QueueName"], Attributes=attributes, tags=_tag_map(p))[
-        "QueueUrl"
-    ]
+    url = client.create_queue(QueueName=p["QueueName"], Attributes=attributes, tags=_tag_map(p))["QueueUrl"]
     arn = client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
     return Made(url, {"Arn": arn["QueueArn"], "QueueName": p["QueueName"]})
 
@@ -208,9 +202,7 @@ def _bus_policy(session: boto3.Session, p: Properties) -> Made:
 def _log_group(session: boto3.Session, p: Properties) -> Made:
     client = session.client("logs")
     client.create_log_group(logGroupName=p["LogGroupName"])
-    client.put_retention_policy(
-        logGroupName=p["LogGroupName"], retentionInDays=p["RetentionInDays"]
-    )
+    client.put_retention_policy(logGroupName=p["LogGroupName"], retentionInDays=p["RetentionInDays"])
     return Made(p["LogGroupName"], {})
 
 

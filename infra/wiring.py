@@ -79,9 +79,7 @@ class Wiring:
     def _invoke_config(self, function: str) -> dict[str, Any] | None:
         client = self.account.client("lambda")
         try:
-            found = client.get_function_event_invoke_config(
-                FunctionName=self.names.function(function)
-            )
+            found = client.get_function_event_invoke_config(FunctionName=self.names.function(function))
         except client.exceptions.ResourceNotFoundException:
             return None
         destination = found.get("DestinationConfig", {}).get("OnFailure", {})
@@ -93,9 +91,7 @@ class Wiring:
     def _targets(self, function: str) -> list[Target]:
         client = self.account.client("events")
         try:
-            targets: list[Target] = client.list_targets_by_rule(Rule=self.names.rule(function))[
-                "Targets"
-            ]
+            targets: list[Target] = client.list_targets_by_rule(Rule=self.names.rule(function))["Targets"]
         except client.exceptions.ResourceNotFoundException:
             return []
         return targets

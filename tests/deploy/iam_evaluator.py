@@ -91,6 +91,4 @@ def _installed() -> None:
     if (HERE / "node_modules" / "@cloud-copilot" / "iam-simulate").is_dir():
         return
     command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    subprocess.run(
-        command, cwd=HERE, check=True, timeout=INSTALL_SECONDS, stdout=subprocess.DEVNULL
-    )
+    subprocess.run(command, cwd=HERE, check=True, timeout=INSTALL_SECONDS, stdout=subprocess.DEVNULL)

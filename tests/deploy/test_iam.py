@@ -133,28 +133,20 @@ REFUSED = {
     "attach a volume of another stage": function("ec2:AttachVolume", VOLUME, **THEIRS),
     "detach a volume without the tag": function("ec2:DetachVolume", VOLUME),
     "attach to an instance without the tag": function("ec2:AttachVolume", INSTANCE),
-    "move an address to a stranger's interface": function(
-        "ec2:AssignPrivateIpAddresses", INTERFACE
-    ),
+    "move an address to a stranger's interface": function("ec2:AssignPrivateIpAddresses", INTERFACE),
     "stop an instance without the tag": function("ec2:StopInstances", INSTANCE),
     "stop an instance of another stage": function("ec2:StopInstances", INSTANCE, **THEIRS),
     "terminate a node": function("ec2:TerminateInstances", INSTANCE, **OURS),
     "delete a volume": function("ec2:DeleteVolume", VOLUME, **OURS),
     "tag a volume": function("ec2:CreateTags", VOLUME, **OURS),
-    "send another document": function(
-        "ssm:SendCommand", PLACE.arn("ssm", "document/AWS-RunShellScript")
-    ),
-    "send the people's document": function(
-        "ssm:SendCommand", PLACE.arn("ssm", "document/baton-prod-people")
-    ),
+    "send another document": function("ssm:SendCommand", PLACE.arn("ssm", "document/AWS-RunShellScript")),
+    "send the people's document": function("ssm:SendCommand", PLACE.arn("ssm", "document/baton-prod-people")),
     "send another stage's document": function(
         "ssm:SendCommand", PLACE.arn("ssm", "document/baton-test-orchestrator")
     ),
     "send to an instance without the tag": function("ssm:SendCommand", INSTANCE),
     "send to another stage's node": function("ssm:SendCommand", INSTANCE, **{SSM_TAG: "test"}),
-    "another stage's table": function(
-        "dynamodb:UpdateItem", PLACE.arn("dynamodb", "table/baton-test")
-    ),
+    "another stage's table": function("dynamodb:UpdateItem", PLACE.arn("dynamodb", "table/baton-test")),
     "another stage's definitions": function(
         "ssm:GetParametersByPath", PLACE.arn("ssm", "parameter/baton/test/clusters")
     ),
@@ -180,11 +172,13 @@ REFUSED = {
 }
 
 
+CASES: dict[str, Request] = {**ALLOWED, **REFUSED}
+
+
 @pytest.fixture(scope="module")
 def verdicts() -> dict[str, Verdict]:
     """All verdicts, in one run of the evaluator."""
-    requests = {**ALLOWED, **REFUSED}
-    return dict(zip(requests, evaluate(list(requests.values())), strict=True))
+    return dict(zip(CASES, evaluate(list(CASES.values())), strict=True))
 
 
 @pytest.mark.parametrize("case", ALLOWED)
@@ -199,10 +193,8 @@ def test_refused(case: str, verdicts: dict[str, Verdict]) -> None:
     assert not verdicts[case].allowed, f"{REFUSED[case]}: allowed by {verdicts[case].by}"
 
 
-@pytest.mark.parametrize("case", {**ALLOWED, **REFUSED})
-def test_no_condition_rests_on_a_key_that_aws_does_not_offer(
-    case: str, verdicts: dict[str, Verdict]
-) -> None:
+@pytest.mark.parametrize("case", CASES)
+def test_no_condition_rests_on_a_key_that_aws_does_not_offer(case: str, verdicts: dict[str, Verdict]) -> None:
     """A condition on a key that the action does not know would never hold, or always."""
     ignored = set(verdicts[case].ignored) - {"aws:ResourceTag/baton:stage"}
     assert not ignored

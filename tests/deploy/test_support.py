@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
@@ -14,27 +15,27 @@ from infra.support import make_support
 
 
 @pytest.fixture
-def session(monkeypatch: pytest.MonkeyPatch) -> boto3.Session:
+def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
+    """An AWS of this test's own."""
     for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
-    return boto3.Session("testing", "testing", region_name="eu-central-1")
+    with mock_aws():
+        yield boto3.Session("testing", "testing", region_name="eu-central-1")
 
 
 @pytest.fixture
 def documents(tmp_path: Path) -> Path:
+    """SSM documents that do nothing."""
     content = {
         "schemaVersion": "2.2",
         "description": "stand-in",
-        "mainSteps": [
-            {"action": "aws:runShellScript", "name": "x", "inputs": {"runCommand": ["true"]}}
-        ],
+        "mainSteps": [{"action": "aws:runShellScript", "name": "x", "inputs": {"runCommand": ["true"]}}],
     }
     for file in ("orchestrator.json", "people.json"):
         (tmp_path / file).write_text(json.dumps(content))
     return tmp_path
 
 
-@mock_aws
 def test_two_stages_are_made_side_by_side(session: boto3.Session, documents: Path) -> None:
     """Two stages in one account have different resources, and both statements on the bus."""
     prod, lab = (make_support(session, stage, documents) for stage in ("prod", "lab"))
@@ -45,7 +46,6 @@ def test_two_stages_are_made_side_by_side(session: boto3.Session, documents: Pat
     assert sids == {"baton-prod-nodes-only", "baton-lab-nodes-only"}
 
 
-@mock_aws
 def test_tables_have_ttl_and_recovery(session: boto3.Session, documents: Path) -> None:
     """What moto's CloudFormation skips is there: TTL, point-in-time recovery, encryption."""
     support = make_support(session, "lab", documents)
