@@ -52,6 +52,7 @@ class Daemon:
         self.orphaned = False
         self.voice = Voice(config.vrrp_instance, Standing("STOP", 0, time.time()))
         self.clock_ahead = False
+        self.last_word: Optional[Dict[str, Any]] = None
         self.strange: Dict[str, int] = {}
 
     def run(self) -> None:
@@ -172,9 +173,10 @@ class Daemon:
         words = [json.loads(entry.text) for entry in fresh]
         if any(found["kind"] == "transition" for found in words):
             self._adopt(words[-1])
-        elif any(found["state"] != self.voice.standing.state for found in words):
+        elif any(found["state"] not in (self.voice.standing.state, "STOP") for found in words):
             # An answer told a state that had changed while it was written, and is now this node's
-            # newest word. The present state has the last say.
+            # newest word. The present state has the last say. But STOP is said ahead of time by
+            # the release at a shutdown, and is true in a moment.
             self._say(self.voice.again("transition"))
 
     def _adopt(self, found: Dict[str, Any]) -> None:
@@ -258,10 +260,15 @@ class Daemon:
 
     def _show(self, entry: Optional[Entry] = None) -> None:
         """Replace state.json, for people."""
-        last = entry or next(iter(self.spool.pending()[-1:]), None)
-        progress = self.sender.progress
+        progress, standing = self.sender.progress, self.voice.standing
+        if entry is not None:
+            self.last_word = json.loads(entry.text)
         shown = {
-            "word": json.loads(last.text) if last else None,
+            "state": standing.state,
+            "priority": standing.priority,
+            "since": standing.since,
+            "reason": standing.reason,
+            "word": self.last_word,
             "waiting": progress.pending,
             "acknowledged": progress.acknowledged,
             "trouble": progress.trouble,
