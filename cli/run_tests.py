@@ -79,8 +79,8 @@ def static_stages() -> Iterator[Stage]:
 
 def test_stages(quick: bool, long: bool, paths: tuple[str, ...]) -> Iterator[Stage]:
     """The pytest runs. Hosts share the machine two files at a time; `alone` has it to itself."""
-    common = ("-m", "pytest", "-q", "--color", "yes" if sys.stdout.isatty() else "no", "--durations=5")
-    common = (*common, "--durations-min=2", "-rfE")
+    colour = "yes" if sys.stdout.isatty() else "no"
+    common = ("-m", "pytest", "-q", f"--color={colour}", "--durations=5", "--durations-min=2", "-rfE")
     spread = ("-n", WORKERS, "--dist=loadfile")
     without = "" if long else " and not long"
     if quick:

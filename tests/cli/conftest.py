@@ -1,0 +1,147 @@
+"""A stage in moto's AWS with one cluster of two nodes, and a way to run commands against it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import boto3
+import pytest
+from click.testing import CliRunner, Result
+from moto import mock_aws
+
+from chalicelib.model import Record, Vrrp, Word
+from chalicelib.store import Store
+from cli.main import baton
+from infra.names import Names
+
+REGION = "eu-west-1"
+
+
+@dataclass
+class Stage:
+    """A stage with the cluster `orders`: nodes a and b, a volume on a, the address on a."""
+
+    names: Names
+    store: Store
+    a: str
+    b: str
+    volume: str
+    address: str
+
+    @property
+    def nodes(self) -> tuple[str, str]:
+        """Both nodes, the first one the owner."""
+        return self.a, self.b
+
+    def run(self, *arguments: str, typed: str = "") -> Result:
+        """Runs `./baton ARGUMENTS` with this stage, and these lines on standard input."""
+        environment = {"BATON_STAGE": self.names.stage, "COLUMNS": "150"}
+        return CliRunner().invoke(baton, list(arguments), input=typed, env=environment)
+
+    def say(self, node: str, state: Vrrp, **others: Any) -> Word:
+        """A node's word, said just now and accepted."""
+        word = Word(node, state, int(time.time() * 1000), "boot-1", **others)
+        assert self.store.accept("orders", word)
+        return word
+
+    def record(self, **changes: Any) -> Record:
+        """Stores the record with these changes, as a driver would."""
+        now = time.time()
+        taken = self.store.take(self.store.load("orders"), "driver", now, now + 60)
+        assert taken
+        stored = self.store.persist(replace(taken, **changes), None, now)
+        assert stored
+        assert self.store.give_up(stored)
+        return stored
+
+    def settle(self, owner: str, epoch: int) -> Record:
+        """The cluster settled on `owner`, who says so."""
+        for node in self.nodes:
+            mine = node == owner
+            self.say(
+                node,
+                Vrrp.MASTER if mine else Vrrp.BACKUP,
+                priority=254 if mine else 253,
+                highest=epoch,
+                released=epoch - 1,
+                serving=epoch if mine else None,
+            )
+        now = time.time()
+        marks = (("granted", now - 61.0), ("released", now - 60.2), ("settled", now - 58.0))
+        because = f"{owner} says MASTER"
+        return self.record(
+            epoch=epoch, owner=owner, previous=owner, highest_issued=epoch, settled=True,
+            granted_at=now - 61, because=because, marks=marks,
+        )
+
+    def definition(self) -> dict[str, Any]:
+        """The definition as it is in Parameter Store now."""
+        got = boto3.client("ssm", REGION).get_parameter(Name=self.names.definition("orders"))
+        return dict(json.loads(got["Parameter"]["Value"]))
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty account."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
+def stage(account: None) -> Stage:
+    """The stage `test`."""
+    names = Names("test")
+    ec2 = boto3.client("ec2", REGION)
+    a, b, volume, address = _resources(ec2)
+    dynamodb = boto3.client("dynamodb", REGION)
+    dynamodb.create_table(
+        TableName=names.table,
+        KeySchema=[
+            {"AttributeName": "pk", "KeyType": "HASH"},
+            {"AttributeName": "sk", "KeyType": "RANGE"},
+        ],
+        AttributeDefinitions=[
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "sk", "AttributeType": "S"},
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    definition = {
+        "version": 1,
+        "name": "orders",
+        "nodes": [{"id": a}, {"id": b}],
+        "volumes": [{"id": volume, "mount": "/srv/orders", "filesystem": "ext4"}],
+        "addresses": [{"address": address, "interface": "eth0", "prefix": 24}],
+    }
+    boto3.client("ssm", REGION).put_parameter(
+        Name=names.definition("orders"), Value=json.dumps(definition), Type="String"
+    )
+    return Stage(names, Store(dynamodb, names.table), a, b, volume, address)
+
+
+def _resources(ec2: Any) -> tuple[str, str, str, str]:
+    subnet = ec2.describe_subnets()["Subnets"][0]
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    run = ec2.run_instances(ImageId=image, MinCount=2, MaxCount=2, SubnetId=subnet["SubnetId"])
+    a, b = run["Instances"]
+    volume = ec2.create_volume(Size=1, AvailabilityZone=subnet["AvailabilityZone"])["VolumeId"]
+    ec2.attach_volume(VolumeId=volume, InstanceId=a["InstanceId"], Device="/dev/sdf")
+    interface = a["NetworkInterfaces"][0]["NetworkInterfaceId"]
+    address = subnet["CidrBlock"].rpartition(".")[0] + ".200"
+    ec2.assign_private_ip_addresses(NetworkInterfaceId=interface, PrivateIpAddresses=[address])
+    return a["InstanceId"], b["InstanceId"], volume, address
+
+
+@pytest.fixture
+def told() -> Callable[[Result], str]:
+    """What a command said on stderr, as one line."""
+    return lambda result: " ".join(result.stderr.split())

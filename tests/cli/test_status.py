@@ -1,0 +1,73 @@
+"""`./baton status` says what is, and what a person has to do about it."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from chalicelib.model import Challenge, Obstacle, Reason, Vrrp
+from tests.cli.conftest import Stage
+
+
+def test_a_settled_cluster_in_full(stage: Stage) -> None:
+    """Owner, epoch, each node's last word, and where things are by EC2's word."""
+    stage.settle(stage.a, 7)
+    result = stage.run("status", "orders")
+    assert result.exit_code == 0, result.output
+    assert f"epoch 7, owned by {stage.a}" in result.stdout
+    rows = {line.split()[0]: line.split() for line in result.stdout.splitlines() if line.strip()}
+    assert rows[stage.a][1:4] == ["owner", "MASTER", "254"]
+    assert rows[stage.b][1:3] == ["BACKUP", "253"]
+    assert rows[stage.volume][1:] == [stage.a, "attached"]
+
+
+def test_a_blocked_cluster_says_what_would_clear_it(stage: Stage) -> None:
+    """The reason, since when, the remedy; and the exit status tells a script."""
+    stage.settle(stage.a, 7)
+    stage.record(obstacle=Obstacle(Reason.NO_FENCE, f"{stage.a} is silent", time.time() - 300))
+    result = stage.run("status", "orders")
+    assert result.exit_code == 1
+    assert "blocked for 5 min" in result.stdout
+    assert f"the policy allows no fence: {stage.a} is silent" in result.stdout
+    assert "confirm-fenced" in result.stdout
+
+
+def test_json_holds_the_same(stage: Stage) -> None:
+    """Programs read the same facts."""
+    stage.settle(stage.a, 7)
+    told = json.loads(stage.run("status", "--json").stdout)
+    (cluster,) = told["clusters"]
+    assert (cluster["cluster"], cluster["standing"], cluster["owner"]) == ("orders", "settled", stage.a)
+    assert [r["at"] for r in cluster["resources"] if r["kind"] == "volume"] == [stage.a]
+    assert told["broken"] == {}
+
+
+def test_a_contested_cluster(stage: Stage) -> None:
+    """Both say MASTER, and the owner has been asked."""
+    stage.settle(stage.a, 7)
+    claim = stage.say(stage.b, Vrrp.MASTER)
+    now = time.time()
+    stage.record(challenge=Challenge(stage.a, stage.b, 8, now, 1, claim.sequence, now + 5))
+    assert "contested" in stage.run("status").stdout
+
+
+def test_a_broken_definition_hides_no_other(stage: Stage) -> None:
+    """The broken one is named with its defect; the others are shown as ever."""
+    import boto3
+
+    stage.settle(stage.a, 7)
+    boto3.client("ssm", "eu-west-1").put_parameter(
+        Name=stage.names.definition("broken"), Value='{"version": 1}', Type="String"
+    )
+    result = stage.run("status")
+    assert result.exit_code == 1
+    assert "broken" in result.stdout
+    assert stage.a in result.stdout
+
+
+def test_a_cluster_that_nobody_knows(stage: Stage) -> None:
+    """One sentence that names the clusters that there are."""
+    result = stage.run("status", "payments")
+    assert result.exit_code == 2
+    assert "There is no cluster 'payments' in stage test" in result.stderr
+    assert "there are: orders" in result.stderr
