@@ -53,9 +53,17 @@ class Agent:
                     found = file.read().strip()
             except OSError:
                 continue
-            if found in COMMANDS and self._lives(int(name)):
+            if found in COMMANDS and self._lives(int(name)) and self._is_ours(name):
                 return int(name)
         return 0
+
+    def _is_ours(self, name: str) -> bool:
+        """Not one in a container, which commands the container."""
+        try:
+            theirs = os.readlink(f"{self._proc}/{name}/ns/net")
+            return theirs == os.readlink(f"{self._proc}/self/ns/net")
+        except OSError:
+            return False
 
 
 def _main_pid(unit: str) -> int:

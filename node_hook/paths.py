@@ -35,6 +35,7 @@ class Paths:
     dev: str = "/dev"
     by_id: str = "/dev/disk/by-id"
     sys_block: str = "/sys/block"
+    sys_dev: str = "/sys/dev/block"
     keepalived_pid: str = "/run/keepalived.pid"
     keepalived_json: str = "/tmp/keepalived.json"
 
