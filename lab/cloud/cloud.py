@@ -31,8 +31,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from lab.cloud import addresses, patches
 from lab.cloud import instances as power
-from lab.cloud import patches  # first: it sets moto's switches before moto reads them
 from lab.cloud.building import Building
 from lab.cloud.bus import Bus
 from lab.cloud.calls import OPERATOR, Calls, Credentials, Principal
