@@ -11,6 +11,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from lab.cloud.machinery import AgentUnreachable, Delivery
@@ -53,11 +54,10 @@ class Mailbox:
             return
         for _ in range(2 if self._counted("twice") else 1):
             key = f"{delivery.command_id}-{uuid.uuid4().hex[:8]}"
-            line = {"key": key, "document": delivery.document_content,
-                    "parameters": delivery.parameters}
+            line = {"key": key, "document": delivery.document_content, "parameters": delivery.parameters}
             self._open[key] = delivery
             self._untaken[key] = json.dumps(line).encode() + b"\n"
-            later(self.late_seconds, lambda key=key: self._send(key))
+            later(self.late_seconds, partial(self._send, key))
 
     def close(self) -> None:
         """Hand nothing over any more."""

@@ -82,7 +82,12 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start a child in a session of its own: it shares no terminal, no Ctrl-C, no output with us."""
     return subprocess.Popen(
-        argv, stdin=stdin, stdout=out, stderr=err, env=env, pass_fds=pass_fds,
+        argv,
+        stdin=stdin,
+        stdout=out,
+        stderr=err,
+        env=env,
+        pass_fds=pass_fds,
         start_new_session=True,
     )
 
@@ -100,8 +105,7 @@ def run(
 
     `text` is its standard input; `started` is told the process once it runs.
     """
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, \
-            tempfile.TemporaryFile() as source:
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as source:
         source.write(text.encode())
         source.seek(0)
         process = start(argv, out=out, err=err, env=env, stdin=source)

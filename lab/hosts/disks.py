@@ -67,13 +67,13 @@ def _throttle(loop: kernel.Loop, rate: str) -> None:
         for name in RATES:
             (THROTTLE / name).write_text(f"{loop.number} {rate}\n", encoding="ascii")
     except OSError as error:
-        raise bounded.Failed(f"cannot make {loop.path} hang: this machine has no blkio throttle "
-                             f"of cgroup version 1 ({error})") from error
+        raise bounded.Failed(
+            f"cannot make {loop.path} hang: this machine has no blkio throttle of cgroup version 1 ({error})"
+        ) from error
 
 
 def _device(verb: str, path: str) -> None:
-    bounded.run([sys.executable, "-IS", str(INSIDE / "device.py"), verb, path],
-                seconds=YANK_SECONDS)
+    bounded.run([sys.executable, "-IS", str(INSIDE / "device.py"), verb, path], seconds=YANK_SECONDS)
 
 
 class Disks:
@@ -103,8 +103,7 @@ class Disks:
         with self._lock:
             if (volume, host) in self._attached:
                 return self._attached[volume, host]
-            done = bounded.run(["losetup", "--direct-io=on", "--find", "--show",
-                                str(self.image(volume))])
+            done = bounded.run(["losetup", "--direct-io=on", "--find", "--show", str(self.image(volume))])
             name = Path(done.out.strip()).name
             number = Path(f"/sys/block/{name}/dev").read_text(encoding="ascii").strip()
             loop = kernel.Loop(name, number, str(self.image(volume)))
@@ -173,9 +172,12 @@ def appear(root: Path, attachment: Attachment) -> None:
     block = root / "sys/block" / attachment.node
     (block / "device").mkdir(parents=True)
     size = Path(f"/sys/block/{attachment.loop.name}/size").read_text(encoding="ascii")
-    for name, text in (("device/serial", attachment.volume.replace("-", "") + "\n"),
-                       ("device/model", MODEL + "\n"), ("dev", attachment.loop.number + "\n"),
-                       ("size", size)):
+    for name, text in (
+        ("device/serial", attachment.volume.replace("-", "") + "\n"),
+        ("device/model", MODEL + "\n"),
+        ("dev", attachment.loop.number + "\n"),
+        ("size", size),
+    ):
         (block / name).write_text(text, encoding="ascii")
     for index, name in (("class/block", attachment.node), ("dev/block", attachment.loop.number)):
         (root / "sys" / index / name).symlink_to(f"../../block/{attachment.node}")
@@ -186,10 +188,13 @@ def appear(root: Path, attachment: Attachment) -> None:
 def vanish(root: Path, attachment: Attachment) -> None:
     """Undo appear(), in a host that may be gone."""
     block = root / "sys/block" / attachment.node
-    for path in (root / "dev/disk/by-id" / link_name(attachment.volume),
-                 root / "dev" / attachment.node, root / "sys/class/block" / attachment.node,
-                 root / "sys/dev/block" / attachment.loop.number,
-                 *(block / name for name in ("device/serial", "device/model", "dev", "size"))):
+    for path in (
+        root / "dev/disk/by-id" / link_name(attachment.volume),
+        root / "dev" / attachment.node,
+        root / "sys/class/block" / attachment.node,
+        root / "sys/dev/block" / attachment.loop.number,
+        *(block / name for name in ("device/serial", "device/model", "dev", "size")),
+    ):
         path.unlink(missing_ok=True)
     for directory in (block / "device", block):
         if directory.exists():

@@ -28,8 +28,15 @@ class HostDown(Exception):
 class Host:
     """A host of the lab. Made by Hosts.add; off until boot()."""
 
-    def __init__(self, spec: Spec, directory: Path, net: Network, disks: Disks,
-                 environment: dict[str, str], peers: Callable[[], list[str]]) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        directory: Path,
+        net: Network,
+        disks: Disks,
+        environment: dict[str, str],
+        peers: Callable[[], list[str]],
+    ) -> None:
         self.spec = spec
         self.directory = directory
         self.secondary: tuple[str, ...] = ()
@@ -77,8 +84,9 @@ class Host:
 
     # ------------------------------------------------------------------------------ programs
 
-    def run(self, argv: Sequence[str], timeout: float = 10.0, *, check: bool = True,
-            text: str = "") -> bounded.Completed:
+    def run(
+        self, argv: Sequence[str], timeout: float = 10.0, *, check: bool = True, text: str = ""
+    ) -> bounded.Completed:
         """Run a program in the host to its end. Raises HostDown, bounded.Stuck, bounded.Failed."""
         running: list[subprocess.Popen[bytes]] = []
 
@@ -87,8 +95,14 @@ class Host:
             self._running.add(process)
 
         try:
-            return bounded.run(self._inside(argv), seconds=timeout, env=self._environment,
-                               check=check, text=text, started=note)
+            return bounded.run(
+                self._inside(argv),
+                seconds=timeout,
+                env=self._environment,
+                check=check,
+                text=text,
+                started=note,
+            )
         finally:
             self._running.difference_update(running)
 
@@ -181,8 +195,7 @@ class Host:
     def _vrrp(self, verb: str, peer: Host | str | None, check: bool = True) -> None:
         source = peer.address if isinstance(peer, Host) else peer
         only = ["-s", source] if source else []
-        self.run(["iptables", "-w", "5", verb, "INPUT", "-p", "112", *only, "-j", "DROP"],
-                 check=check)
+        self.run(["iptables", "-w", "5", verb, "INPUT", "-p", "112", *only, "-j", "DROP"], check=check)
 
     def addresses(self) -> dict[str, tuple[str, ...]]:
         """IPv4 addresses by interface, as its kernel has them; empty if it is off."""
@@ -191,8 +204,11 @@ class Host:
     def learn_neighbours(self) -> None:
         """Find the others, and the service addresses, where EC2's records say. Frozen, too."""
         if self.up:
-            bounded.run(["nsenter", "-t", str(self.init), "-n", "ip", "-batch", "-"], check=False,
-                        text=self._network.neighbours(self.address, self._peers()))
+            bounded.run(
+                ["nsenter", "-t", str(self.init), "-n", "ip", "-batch", "-"],
+                check=False,
+                text=self._network.neighbours(self.address, self._peers()),
+            )
 
     # --------------------------------------------------------------------- agent, keepalived
 

@@ -72,8 +72,11 @@ class Hosts:
         self._hosts: dict[str, Host] = {}
         self._lock = reaper.lock(directory)
         self._environment = {
-            kernel.MARK: str(directory), "HOME": "/root", "LANG": "C.UTF-8",
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+            kernel.MARK: str(directory),
+            "HOME": "/root",
+            "LANG": "C.UTF-8",
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        }
         self._guard = _guard(directory)
         self.disks = Disks(directory / "volumes")
         self.network = Network(self._environment, directory / "network.log")
@@ -98,8 +101,9 @@ class Hosts:
     def __enter__(self) -> Hosts:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> list[str]:
@@ -119,8 +123,14 @@ class Hosts:
 
     def add(self, spec: Spec) -> Host:
         """A new host, powered off."""
-        host = Host(spec, self.directory / "hosts" / spec.name, self.network, self.disks,
-                    self._environment, lambda: [each.address for each in self])
+        host = Host(
+            spec,
+            self.directory / "hosts" / spec.name,
+            self.network,
+            self.disks,
+            self._environment,
+            lambda: [each.address for each in self],
+        )
         self._hosts[spec.instance] = host
         return host
 
@@ -140,8 +150,11 @@ class Hosts:
         found = []
         for each in self.disks.all():
             for mount in kernel.mounts(each.loop.number):
-                found.append(Mounted(each.host, each.volume, mount.point, mount.namespace,
-                                     mount.options, each.loop.live))
+                found.append(
+                    Mounted(
+                        each.host, each.volume, mount.point, mount.namespace, mount.options, each.loop.live
+                    )
+                )
         return found
 
     # ------------------------------------------------------------------- Machinery: for EC2

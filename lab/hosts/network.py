@@ -53,8 +53,12 @@ class Network:
         """Which primary address each service address leads to, as EC2's records say."""
         self._holder = self._start(["unshare", "-n", "sleep", "infinity"])
         self._wait_for_namespace()
-        self.ip(f"link add {BRIDGE} type bridge mcast_snooping 0", f"link set {BRIDGE} up",
-                f"addr add {GATEWAY}/{PREFIX} dev {BRIDGE}", "link set lo up")
+        self.ip(
+            f"link add {BRIDGE} type bridge mcast_snooping 0",
+            f"link set {BRIDGE} up",
+            f"addr add {GATEWAY}/{PREFIX} dev {BRIDGE}",
+            "link set lo up",
+        )
 
     @property
     def holder(self) -> int:
@@ -63,24 +67,25 @@ class Network:
 
     def ip(self, *lines: str) -> None:
         """Run lines of `ip -batch` in the switch."""
-        bounded.run(["nsenter", "-t", str(self.holder), "-n", "ip", "-batch", "-"],
-                    text="\n".join(lines) + "\n")
+        bounded.run(
+            ["nsenter", "-t", str(self.holder), "-n", "ip", "-batch", "-"], text="\n".join(lines) + "\n"
+        )
 
     def join(self, port: str, init: int, address: str) -> None:
         """Give a host its eth0, with its address, joined to the switch as `port`."""
-        self.ip(f"link add {port} type veth peer name eth0 netns {init}",
-                f"link set {port} master {BRIDGE} up")
+        self.ip(
+            f"link add {port} type veth peer name eth0 netns {init}", f"link set {port} master {BRIDGE} up"
+        )
         bounded.run(
             ["nsenter", "-t", str(init), "-n", "ip", "-batch", "-"],
             text=f"link set lo up\nlink set eth0 address {hardware(address)}\n"
-                 f"addr add {address}/{PREFIX} dev eth0\naddr add 169.254.169.254/32 dev lo\n"
-                 f"link set eth0 up\nroute add default via {GATEWAY}\n",
+            f"addr add {address}/{PREFIX} dev eth0\naddr add 169.254.169.254/32 dev lo\n"
+            f"link set eth0 up\nroute add default via {GATEWAY}\n",
         )
 
     def leave(self, port: str) -> None:
         """Delete a host's interface at once: with the host's end, long before its namespace."""
-        bounded.run(["nsenter", "-t", str(self.holder), "-n", "ip", "link", "del", port],
-                    check=False)
+        bounded.run(["nsenter", "-t", str(self.holder), "-n", "ip", "link", "del", port], check=False)
 
     def cut(self, port: str) -> None:
         """Take a host off the switch; it notices nothing but silence."""
@@ -98,8 +103,7 @@ class Network:
         peers = {address: address for address in addresses if address != own}
         places = {**peers, **self.where}
         return "".join(
-            f"neigh replace {address} lladdr {hardware(at) if at else NOWHERE} "
-            f"nud permanent dev eth0\n"
+            f"neigh replace {address} lladdr {hardware(at) if at else NOWHERE} nud permanent dev eth0\n"
             for address, at in places.items()
         )
 
@@ -109,8 +113,19 @@ class Network:
         port = url.port or 80
         ready, said = os.pipe()
         self._start(
-            [sys.executable, "-IS", str(INSIDE / "gateway.py"), str(self.holder), GATEWAY,
-             str(port), url.hostname or "127.0.0.1", str(port), str(said)], pass_fds=(said,))
+            [
+                sys.executable,
+                "-IS",
+                str(INSIDE / "gateway.py"),
+                str(self.holder),
+                GATEWAY,
+                str(port),
+                url.hostname or "127.0.0.1",
+                str(port),
+                str(said),
+            ],
+            pass_fds=(said,),
+        )
         os.close(said)
         wait_up(ready, f"the way to {endpoint}")
         return f"http://{GATEWAY}:{port}"
@@ -123,8 +138,7 @@ class Network:
 
     def _wait_for_namespace(self) -> None:
         own = kernel.namespace(os.getpid(), "net")
-        wait_until(lambda: kernel.namespace(self.holder, "net") not in ("", own),
-                   "the switch's namespace")
+        wait_until(lambda: kernel.namespace(self.holder, "net") not in ("", own), "the switch's namespace")
 
     def close(self) -> None:
         """End the switch's processes; the namespace goes with them."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from lab.hosts import bounded, kernel
 from lab.hosts.disks import Disks
-from lab.hosts.network import INSIDE, Network, wait_up, wait_until
+from lab.hosts.network import INSIDE, Network, wait_until, wait_up
 from lab.hosts.spec import PERSISTENT, REPOSITORY, Spec, install
 
 BOOT_SECONDS = 20.0
@@ -31,8 +30,9 @@ UNMOUNT_SECONDS = 5.0
 class Power:
     """On or off, with all that belongs to one boot."""
 
-    def __init__(self, spec: Spec, directory: Path, network: Network, disks: Disks,
-                 environment: dict[str, str]) -> None:
+    def __init__(
+        self, spec: Spec, directory: Path, network: Network, disks: Disks, environment: dict[str, str]
+    ) -> None:
         self.spec = spec
         self.directory = directory
         self.boot_id = ""
@@ -71,9 +71,23 @@ class Power:
         ready, said = os.pipe()
         with (self.directory / "init.log").open("ab") as log:
             self._parent = bounded.start(
-                ["unshare", "-nmpui", "--fork", "--kill-child", "--propagation", "private",
-                 sys.executable, "-IS", str(INSIDE / "init.py"), str(self._plan()), str(said)],
-                err=log, env=self._environment, pass_fds=(said,))
+                [
+                    "unshare",
+                    "-nmpui",
+                    "--fork",
+                    "--kill-child",
+                    "--propagation",
+                    "private",
+                    sys.executable,
+                    "-IS",
+                    str(INSIDE / "init.py"),
+                    str(self._plan()),
+                    str(said),
+                ],
+                err=log,
+                env=self._environment,
+                pass_fds=(said,),
+            )
         os.close(said)
         try:
             wait_up(ready, self.spec.name, BOOT_SECONDS)
@@ -94,18 +108,41 @@ class Power:
             (self.directory / name).mkdir(exist_ok=True)
             binds.append((str(self.directory / name), path, False))
         plan = self.directory / "boot.json"
-        plan.write_text(json.dumps({
-            "hostname": self.spec.name, "directory": str(self.directory), "boot": self.boot_id,
-            "binds": [*binds, *elsewhere(self.spec)]}), encoding="utf-8")
+        plan.write_text(
+            json.dumps(
+                {
+                    "hostname": self.spec.name,
+                    "directory": str(self.directory),
+                    "boot": self.boot_id,
+                    "binds": [*binds, *elsewhere(self.spec)],
+                }
+            ),
+            encoding="utf-8",
+        )
         return plan
 
     def _start_metadata(self) -> None:
         ready, said = os.pipe()
         with (self.directory / "log/imds.log").open("ab") as log:
             bounded.start(
-                ["nsenter", "-t", str(self.init), "-m", "-u", "-i", "-n", "-p", "--",
-                 "/usr/lib/lab/imds", "/run/lab/imds.json", str(said)],
-                err=log, env=self._environment, pass_fds=(said,))
+                [
+                    "nsenter",
+                    "-t",
+                    str(self.init),
+                    "-m",
+                    "-u",
+                    "-i",
+                    "-n",
+                    "-p",
+                    "--",
+                    "/usr/lib/lab/imds",
+                    "/run/lab/imds.json",
+                    str(said),
+                ],
+                err=log,
+                env=self._environment,
+                pass_fds=(said,),
+            )
         os.close(said)
         wait_up(ready, f"the metadata service of {self.spec.name}")
 
@@ -137,8 +174,7 @@ class Power:
         assert self._parent is not None
         bounded.kill(self.init)
         try:
-            wait_until(lambda: not kernel.within(self.namespace), "the end of its processes",
-                       DIE_SECONDS)
+            wait_until(lambda: not kernel.within(self.namespace), "the end of its processes", DIE_SECONDS)
         except bounded.Stuck:
             left = [kernel.process(pid) for pid in kernel.within(self.namespace)]
             self.trouble.append(f"processes of {self.spec.name} hang in the kernel: {left}")
@@ -181,7 +217,15 @@ class Power:
 def elsewhere(spec: Spec) -> list[tuple[str, str, bool]]:
     """Directories that the host needs and that are not on the machine's root filesystem."""
     root = os.stat("/").st_dev
-    needed = {str(REPOSITORY), sys.prefix, sys.base_prefix, str(spec.python.parent.parent),
-              "/usr", "/opt", "/home"}
-    return [(path, path, True) for path in sorted(needed)
-            if os.path.isdir(path) and os.stat(path).st_dev != root]
+    needed = {
+        str(REPOSITORY),
+        sys.prefix,
+        sys.base_prefix,
+        str(spec.python.parent.parent),
+        "/usr",
+        "/opt",
+        "/home",
+    }
+    return [
+        (path, path, True) for path in sorted(needed) if os.path.isdir(path) and os.stat(path).st_dev != root
+    ]

@@ -30,6 +30,9 @@ RestartSec=15min
 WantedBy=multi-user.target
 """
 
+KEEPALIVED = "[Service]\nType=simple\n"
+"""keepalived tells systemd that it is up only if its parent is named `systemd`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
@@ -70,8 +73,12 @@ def metadata(spec: Spec, secondary: tuple[str, ...]) -> dict[str, str]:
     """What the instance metadata service says, by path."""
     mac = hardware(spec.address)
     interface = f"latest/meta-data/network/interfaces/macs/{mac}"
-    document = {"instanceId": spec.instance, "region": spec.region,
-                "availabilityZone": spec.zone, "privateIp": spec.address}
+    document = {
+        "instanceId": spec.instance,
+        "region": spec.region,
+        "availabilityZone": spec.zone,
+        "privateIp": spec.address,
+    }
     data = {
         "latest/meta-data/instance-id": spec.instance,
         "latest/meta-data/local-ipv4": spec.address,
@@ -86,11 +93,17 @@ def metadata(spec: Spec, secondary: tuple[str, ...]) -> dict[str, str]:
     }
     if spec.credentials:
         path = "latest/meta-data/iam/security-credentials"
-        data[path + "/" + spec.role] = json.dumps({
-            "Code": "Success", "Type": "AWS-HMAC", "LastUpdated": "2026-01-01T00:00:00Z",
-            "AccessKeyId": spec.credentials.access_key,
-            "SecretAccessKey": spec.credentials.secret_key,
-            "Token": spec.credentials.token, "Expiration": "2099-01-01T00:00:00Z"})
+        data[path + "/" + spec.role] = json.dumps(
+            {
+                "Code": "Success",
+                "Type": "AWS-HMAC",
+                "LastUpdated": "2026-01-01T00:00:00Z",
+                "AccessKeyId": spec.credentials.access_key,
+                "SecretAccessKey": spec.credentials.secret_key,
+                "Token": spec.credentials.token,
+                "Expiration": "2099-01-01T00:00:00Z",
+            }
+        )
     return data
 
 
@@ -98,8 +111,11 @@ def install(spec: Spec, tree: Path) -> None:
     """Make the tree of files that the host's boot copies into its root."""
     shutil.rmtree(tree, ignore_errors=True)
     for name in ("systemctl", "ssm_agent", "imds"):
-        path = {"systemctl": "usr/bin/systemctl", "ssm_agent": "usr/bin/amazon-ssm-agent",
-                "imds": "usr/lib/lab/imds"}[name]
+        path = {
+            "systemctl": "usr/bin/systemctl",
+            "ssm_agent": "usr/bin/amazon-ssm-agent",
+            "imds": "usr/lib/lab/imds",
+        }[name]
         _write(tree / path, _program(f"lab.hosts.inside.{name}"))
     for path in ("usr/bin/python3", "usr/local/bin/python3"):
         _write(tree / path, _interpreter(spec.python))
@@ -107,6 +123,7 @@ def install(spec: Spec, tree: Path) -> None:
         _link(tree / path, "/usr/bin/systemctl")
     system = tree / "etc/systemd/system"
     _write(system / AGENT_UNIT, AGENT)
+    _write(system / "keepalived.service.d/lab.conf", KEEPALIVED)
     _write(tree / "etc/hostname", spec.name + "\n")
     if spec.node is not None:
         _hook(spec, tree, system)
@@ -117,8 +134,9 @@ def install(spec: Spec, tree: Path) -> None:
 
 
 def _hook(spec: Spec, tree: Path, system: Path) -> None:
-    shutil.copytree(spec.hook, tree / "opt/baton", dirs_exist_ok=True,
-                    ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        spec.hook, tree / "opt/baton", dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
+    )
     for script in (tree / "opt/baton").glob("*.py"):
         script.chmod(0o755)
     for unit in spec.hook.glob("*.service"):
@@ -128,9 +146,11 @@ def _hook(spec: Spec, tree: Path, system: Path) -> None:
 
 def _program(module: str) -> str:
     """A program of the lab that stands in for one of the machine's."""
-    return (f"#!{os.path.realpath(sys.executable)} -IS\nimport sys\n"
-            f"sys.dont_write_bytecode = True\nsys.path.insert(0, {str(REPOSITORY)!r})\n"
-            f"from {module} import main\nsys.exit(main(sys.argv[1:]))\n")
+    return (
+        f"#!{os.path.realpath(sys.executable)} -IS\nimport sys\n"
+        f"sys.dont_write_bytecode = True\nsys.path.insert(0, {str(REPOSITORY)!r})\n"
+        f"from {module} import main\nsys.exit(main(sys.argv[1:]))\n"
+    )
 
 
 def _interpreter(python: Path) -> str:

@@ -1,7 +1,7 @@
 """Bounded child: the system calls on a block device or filesystem that may hang in the kernel.
 
-    device.py shutdown PATH    shut the filesystem at PATH down, without writing its log out
-    device.py yank DEVICE      cut a loop device to one sector: all further I/O fails
+device.py shutdown PATH    shut the filesystem at PATH down, without writing its log out
+device.py yank DEVICE      cut a loop device to one sector: all further I/O fails
 """
 
 import fcntl

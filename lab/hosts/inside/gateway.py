@@ -63,9 +63,7 @@ async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 async def main() -> None:
     """Serve until killed."""
-    server = await asyncio.start_server(
-        relay, sock=listener(sys.argv[1], sys.argv[2], int(sys.argv[3]))
-    )
+    server = await asyncio.start_server(relay, sock=listener(sys.argv[1], sys.argv[2], int(sys.argv[3])))
     os.write(int(sys.argv[6]), b"up")
     os.close(int(sys.argv[6]))
     await server.serve_forever()

@@ -10,6 +10,7 @@ changes what it says while the host runs:
 import json
 import os
 import secrets
+import socketserver
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -62,19 +63,30 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing: there is nobody to read it."""
 
 
+class Server(ThreadingHTTPServer):
+    """Without the standard one's look-up of its own name, which waits for a name server."""
+
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        """Bind, and nothing else."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = ADDRESS
+
+
 def look_up(data: "dict[str, str]", path: str) -> "str | None":
     """The value at a path, else the names below it, else None."""
     key = path.split("?")[0].strip("/")
     if key in data:
         return data[key]
-    below = [other[len(key) + 1:] for other in data if other.startswith(key + "/")]
+    below = [other[len(key) + 1 :] for other in data if other.startswith(key + "/")]
     names = {name.split("/")[0] + ("/" if "/" in name else "") for name in below}
     return "\n".join(sorted(names)) if names else None
 
 
 def main(given: list[str]) -> int:
     """Serve until killed."""
-    server = ThreadingHTTPServer(ADDRESS, Handler)
+    server = Server(ADDRESS, Handler)
     os.write(int(given[1]), b"up")
     os.close(int(given[1]))
     server.serve_forever()

@@ -21,8 +21,7 @@ import sys
 RDONLY, NOSUID, REMOUNT, BIND, REC = 1, 2, 32, 4096, 16384
 DETACH = 2
 LIBC = ctypes.CDLL(None, use_errno=True)
-NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9),
-         ("tty", 5, 0))
+NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -32,8 +31,7 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str
         os.makedirs(target)
     given = [text.encode() or None for text in (source, target, kind, options)]
     if LIBC.mount(given[0], given[1], given[2], ctypes.c_ulong(flags), given[3]) != 0:
-        raise OSError(ctypes.get_errno(), f"mount {source} on {target}: "
-                      f"{os.strerror(ctypes.get_errno())}")
+        raise OSError(ctypes.get_errno(), f"mount {source} on {target}: {os.strerror(ctypes.get_errno())}")
 
 
 def bind(source: str, target: str, read_only: bool) -> None:
@@ -64,8 +62,7 @@ def own_filesystems(root: str) -> None:
     """
     mount("proc", root + "/proc", "proc")
     mount("sysfs", root + "/sys", "sysfs", RDONLY)
-    for path in ("/dev", "/run", "/tmp", "/var/tmp", "/sys/block", "/sys/class/block",
-                 "/sys/dev/block"):
+    for path in ("/dev", "/run", "/tmp", "/var/tmp", "/sys/block", "/sys/class/block", "/sys/dev/block"):
         mount("tmpfs", root + path, "tmpfs", NOSUID, "mode=755")
     os.chmod(root + "/tmp", 0o1777)
     os.chmod(root + "/var/tmp", 0o1777)
@@ -76,8 +73,7 @@ def devices(root: str) -> None:
     for name, major, minor in NODES:
         os.mknod(f"{root}/dev/{name}", 0o666 | stat.S_IFCHR, os.makedev(major, minor))
         os.chmod(f"{root}/dev/{name}", 0o666)
-    for link, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"),
-                         ("stderr", "fd/2")):
+    for link, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
         os.symlink(target, f"{root}/dev/{link}")
     for path in ("/dev/disk/by-id", "/dev/shm", "/run/lock"):
         os.makedirs(root + path)
@@ -86,7 +82,7 @@ def devices(root: str) -> None:
 def install(tree: str, root: str) -> None:
     """Copy a tree into the root. Links in the way are replaced, not followed."""
     for directory, _, files in os.walk(tree):
-        target = root + directory[len(tree):]
+        target = root + directory[len(tree) :]
         os.makedirs(target, exist_ok=True)
         for name in files:
             if os.path.lexists(f"{target}/{name}"):
@@ -107,10 +103,12 @@ def enter(root: str) -> None:
 
 def network_settings() -> None:
     """Removing one address must not drop its neighbours of the same subnet."""
-    for path, value in (("ipv4/conf/all/promote_secondaries", "1"),
-                        ("ipv4/conf/default/promote_secondaries", "1"),
-                        ("ipv6/conf/all/disable_ipv6", "1"),
-                        ("ipv6/conf/default/disable_ipv6", "1")):
+    for path, value in (
+        ("ipv4/conf/all/promote_secondaries", "1"),
+        ("ipv4/conf/default/promote_secondaries", "1"),
+        ("ipv6/conf/all/disable_ipv6", "1"),
+        ("ipv6/conf/default/disable_ipv6", "1"),
+    ):
         if os.path.exists(f"/proc/sys/net/{path}"):
             with open(f"/proc/sys/net/{path}", "w", encoding="ascii") as setting:
                 setting.write(value)

@@ -21,8 +21,16 @@ from lab.hosts.inside import notify, units
 STATE = "/run/systemd/lab"
 LOGS = "/var/log/lab"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-EMPTY: dict[str, Any] = {"active": "inactive", "main": 0, "invocation": "", "result": "success",
-                         "status": 0, "began": 0.0, "restarts": 0, "wanted": False}
+EMPTY: dict[str, Any] = {
+    "active": "inactive",
+    "main": 0,
+    "invocation": "",
+    "result": "success",
+    "status": 0,
+    "began": 0.0,
+    "restarts": 0,
+    "wanted": False,
+}
 POLL_SECONDS = 0.01
 
 
@@ -79,7 +87,11 @@ def spawn(unit: units.Unit, command: str, given: dict[str, str]) -> "subprocess.
     words, _ = units.argv(command, given)
     with open(f"{LOGS}/{unit.name}.log", "ab") as log:
         return subprocess.Popen(
-            words, env=given, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            words,
+            env=given,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
             cwd=unit.one("Service.WorkingDirectory", "/").removeprefix("-"),
             start_new_session=True,
         )
@@ -109,8 +121,16 @@ def start(unit: units.Unit) -> bool:
                 if wanted.endswith(".service"):
                     start(units.load(wanted))
         invocation = uuid.uuid4().hex
-        update(unit.name, **{**EMPTY, "active": "activating", "invocation": invocation,
-                             "began": time.monotonic(), "wanted": True})
+        update(
+            unit.name,
+            **{
+                **EMPTY,
+                "active": "activating",
+                "invocation": invocation,
+                "began": time.monotonic(),
+                "wanted": True,
+            },
+        )
         return _start_by_type(unit, invocation)
 
 
@@ -140,8 +160,11 @@ def _supervised(unit: units.Unit, seconds: float) -> int:
     keep = {key: os.environ[key] for key in ("BATON_LAB",) if key in os.environ}
     subprocess.Popen(
         [sys.executable, "-IS", sys.argv[0], "--supervise", unit.name],
-        env={"PATH": PATH, **keep}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, start_new_session=True,
+        env={"PATH": PATH, **keep},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     until = time.monotonic() + seconds
     while state(unit.name)["active"] == "activating":
@@ -163,8 +186,13 @@ def supervise(unit: units.Unit) -> None:
         if not now["wanted"]:
             update(unit.name, main=0, status=code)
             return
-        update(unit.name, main=0, status=code, result=result,
-               active="activating" if again else "inactive" if result == "success" else "failed")
+        update(
+            unit.name,
+            main=0,
+            status=code,
+            result=result,
+            active="activating" if again else "inactive" if result == "success" else "failed",
+        )
         if not again:
             return
         time.sleep(unit.seconds("Service.RestartSec", units.RESTART_SECONDS))
@@ -240,8 +268,12 @@ def stop(unit: units.Unit) -> None:
         execute(unit, "ExecStop", given, seconds)
         timely = _kill_rest(unit, seconds)
         execute(unit, "ExecStopPost", given, seconds)
-        update(unit.name, active="inactive" if timely else "failed", main=0,
-               result="success" if timely else "timeout")
+        update(
+            unit.name,
+            active="inactive" if timely else "failed",
+            main=0,
+            result="success" if timely else "timeout",
+        )
 
 
 def _kill_rest(unit: units.Unit, seconds: float) -> bool:
@@ -252,8 +284,11 @@ def _kill_rest(unit: units.Unit, seconds: float) -> bool:
     if mode == "none":
         return True
     _signal([main] if mode in ("process", "mixed") else processes(unit.name), number)
-    watched = (lambda: [pid for pid in [main] if pid and _lives(pid)]) if mode in (
-        "process", "mixed") else (lambda: processes(unit.name))
+    watched = (
+        (lambda: [pid for pid in [main] if pid and _lives(pid)])
+        if mode in ("process", "mixed")
+        else (lambda: processes(unit.name))
+    )
     timely = _gone(watched, seconds)
     if mode == "mixed" or (not timely and unit.truth("Service.SendSIGKILL", True)):
         _signal([main] if mode == "process" else processes(unit.name), signal.SIGKILL)

@@ -27,8 +27,9 @@ LINK: list[socket.socket] = []
 RUNNING: set[str] = set()
 
 
-def interpolation(document: dict[str, Any], given: dict[str, list[str]]) -> tuple[
-        dict[str, list[str]], dict[str, str]]:
+def interpolation(
+    document: dict[str, Any], given: dict[str, list[str]]
+) -> tuple[dict[str, list[str]], dict[str, str]]:
     """Parameters to paste as text, and parameters for the environment."""
     text: dict[str, list[str]] = {}
     environment: dict[str, str] = {}
@@ -47,12 +48,18 @@ def paste(line: str, text: dict[str, list[str]]) -> list[str]:
     alone = re.fullmatch(r"\s*\{\{\s*(\w+)\s*\}\}\s*", line)
     if alone and alone[1] in text:
         return text[alone[1]]
-    return [re.sub(r"\{\{\s*(\w+)\s*\}\}",
-                   lambda found: " ".join(text[found[1]]) if found[1] in text else found[0], line)]
+    return [
+        re.sub(
+            r"\{\{\s*(\w+)\s*\}\}",
+            lambda found: " ".join(text[found[1]]) if found[1] in text else found[0],
+            line,
+        )
+    ]
 
 
-def step(inputs: dict[str, Any], document: dict[str, Any], order: dict[str, Any]) -> tuple[
-        str, int, str, str]:
+def step(
+    inputs: dict[str, Any], document: dict[str, Any], order: dict[str, Any]
+) -> tuple[str, int, str, str]:
     """Run one aws:runShellScript step: status, code, output, errors."""
     text, environment = interpolation(document, order["parameters"])
     lines = [new for line in inputs["runCommand"] for new in paste(line, text)]
@@ -66,13 +73,18 @@ def step(inputs: dict[str, Any], document: dict[str, Any], order: dict[str, Any]
     return script_run(directory, inputs.get("workingDirectory") or "/", given, float(seconds))
 
 
-def script_run(directory: str, cwd: str, given: dict[str, str], seconds: float) -> tuple[
-        str, int, str, str]:
+def script_run(directory: str, cwd: str, given: dict[str, str], seconds: float) -> tuple[str, int, str, str]:
     """Run the script in a process group of its own, its output in files."""
     with open(f"{directory}/stdout", "w+b") as out, open(f"{directory}/stderr", "w+b") as err:
-        process = subprocess.Popen(["sh", f"{directory}/_script.sh"], env=given, cwd=cwd,
-                                   stdin=subprocess.DEVNULL, stdout=out, stderr=err,
-                                   start_new_session=True)
+        process = subprocess.Popen(
+            ["sh", f"{directory}/_script.sh"],
+            env=given,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+        )
         try:
             code = process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -82,8 +94,12 @@ def script_run(directory: str, cwd: str, given: dict[str, str], seconds: float) 
         out.seek(0)
         err.seek(0)
         status = {0: "Success", TIMED_OUT_CODE: "TimedOut"}.get(code, "Failed")
-        return (status, code, out.read(OUT_MOST).decode(errors="replace"),
-                err.read(ERR_MOST).decode(errors="replace"))
+        return (
+            status,
+            code,
+            out.read(OUT_MOST).decode(errors="replace"),
+            err.read(ERR_MOST).decode(errors="replace"),
+        )
 
 
 def execute(order: dict[str, Any]) -> None:

@@ -144,8 +144,13 @@ def reset_failed(name: str) -> int:
 def properties(name: str) -> dict[str, str]:
     """What `show` prints."""
     now = service.state(name)
-    running = {"active": "running", "inactive": "dead", "failed": "failed",
-               "activating": "start", "deactivating": "stop-sigterm"}
+    running = {
+        "active": "running",
+        "inactive": "dead",
+        "failed": "failed",
+        "activating": "start",
+        "deactivating": "stop-sigterm",
+    }
     try:
         unit = units.load(name)
         loaded, path, kill_mode = "loaded", unit.path, unit.one("Service.KillMode", "control-group")
@@ -153,12 +158,18 @@ def properties(name: str) -> dict[str, str]:
     except units.NoUnit:
         loaded, path, kill_mode, sub = "not-found", "", "", "dead"
     return {
-        "Id": name, "LoadState": "masked" if enabled(name) == "masked" else loaded,
+        "Id": name,
+        "LoadState": "masked" if enabled(name) == "masked" else loaded,
         "ActiveState": now["active"],
         "SubState": sub if now["active"] == "active" else running[now["active"]],
-        "MainPID": str(now["main"]), "Result": now["result"], "UnitFileState": enabled(name),
-        "ExecMainStatus": str(abs(now["status"])), "NRestarts": str(now["restarts"]),
-        "InvocationID": now["invocation"], "FragmentPath": path, "KillMode": kill_mode,
+        "MainPID": str(now["main"]),
+        "Result": now["result"],
+        "UnitFileState": enabled(name),
+        "ExecMainStatus": str(abs(now["status"])),
+        "NRestarts": str(now["restarts"]),
+        "InvocationID": now["invocation"],
+        "FragmentPath": path,
+        "KillMode": kill_mode,
     }
 
 
@@ -182,8 +193,9 @@ def isolate(target: str) -> int:
     if full(target) in ("shutdown.target", "poweroff.target", "reboot.target"):
         os.makedirs(service.STATE, exist_ok=True)
         open(STOPPING, "wb").close()
-        active = [name for name in service.names()
-                  if service.state(name)["active"] not in ("inactive", "failed")]
+        active = [
+            name for name in service.names() if service.state(name)["active"] not in ("inactive", "failed")
+        ]
         active.sort(key=lambda name: float(service.state(name)["began"]))
         for name in reversed(units.ordered(active)):
             stop(name)
@@ -197,10 +209,23 @@ def full(target: str) -> str:
     return target if "." in target else target + ".target"
 
 
-VERBS = {"start": start, "stop": stop, "restart": restart, "try-restart": try_restart,
-         "reload": reload, "is-active": is_active, "is-failed": is_failed,
-         "is-enabled": is_enabled, "enable": enable, "disable": disable, "mask": mask,
-         "unmask": unmask, "cat": cat, "status": status, "reset-failed": reset_failed}
+VERBS = {
+    "start": start,
+    "stop": stop,
+    "restart": restart,
+    "try-restart": try_restart,
+    "reload": reload,
+    "is-active": is_active,
+    "is-failed": is_failed,
+    "is-enabled": is_enabled,
+    "enable": enable,
+    "disable": disable,
+    "mask": mask,
+    "unmask": unmask,
+    "cat": cat,
+    "status": status,
+    "reset-failed": reset_failed,
+}
 
 
 def arguments(given: list[str]) -> tuple[list[str], dict[str, list[str]]]:
@@ -245,8 +270,9 @@ def dispatch(verb: str, names: list[str], options: dict[str, list[str]]) -> int:
     if verb == "isolate":
         return isolate(names[0].removesuffix(".service"))
     if verb == "show":
-        wanted = [key for value in options.get("-p", []) + options.get("--property", [])
-                  for key in value.split(",")]
+        wanted = [
+            key for value in options.get("-p", []) + options.get("--property", []) for key in value.split(",")
+        ]
         return max([show(name, wanted, "--value" in options) for name in names], default=0)
     if verb == "kill":
         number = (options.get("-s", []) + options.get("--signal", []) or ["SIGTERM"])[-1]

@@ -11,8 +11,7 @@ import re
 import shlex
 from dataclasses import dataclass, field
 
-SEARCH = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system",
-          "/lib/systemd/system")
+SEARCH = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 TIMEOUT_SECONDS = 90.0
 """systemd's default for starting and for stopping."""
 RESTART_SECONDS = 0.1
@@ -66,7 +65,7 @@ class Unit:
         """Environment= and EnvironmentFile=."""
         given: dict[str, str] = {}
         for value in self.all("Service.Environment"):
-            given.update(pair.split("=", 1) for pair in shlex.split(value) if "=" in pair)
+            given.update(dict(pair.split("=", 1) for pair in shlex.split(value) if "=" in pair))
         for path in self.all("Service.EnvironmentFile"):
             given.update(_environment_file(path))
         return given
@@ -74,8 +73,16 @@ class Unit:
     def _specifiers(self, value: str) -> str:
         stem = self.name.rsplit(".", 1)[0]
         instance = stem.partition("@")[2]
-        known = {"n": self.name, "N": stem, "i": instance, "I": instance, "%": "%",
-                 "p": stem.partition("@")[0], "t": "/run", "S": "/var/lib"}
+        known = {
+            "n": self.name,
+            "N": stem,
+            "i": instance,
+            "I": instance,
+            "%": "%",
+            "p": stem.partition("@")[0],
+            "t": "/run",
+            "S": "/var/lib",
+        }
         return re.sub(r"%(.)", lambda found: known.get(found[1], found[0]), value)
 
 
@@ -97,8 +104,11 @@ def load(name: str) -> Unit:
 
 def _read(name: str, path: str, candidate: str) -> Unit:
     unit = Unit(name, path)
-    drop_ins = [file for directory in reversed(SEARCH)
-                for file in sorted(glob.glob(f"{directory}/{candidate}.d/*.conf"))]
+    drop_ins = [
+        file
+        for directory in reversed(SEARCH)
+        for file in sorted(glob.glob(f"{directory}/{candidate}.d/*.conf"))
+    ]
     for file in (path, *drop_ins):
         with open(file, encoding="utf-8") as text:
             _parse(text.read(), unit.values)
@@ -137,21 +147,25 @@ def argv(command: str, environment: dict[str, str]) -> tuple[list[str], bool]:
     prefix = re.match(r"[-@:+!|]*", command)
     marks = prefix[0] if prefix else ""
     words: list[str] = []
-    for word in shlex.split(command[len(marks):].strip()):
+    for word in shlex.split(command[len(marks) :].strip()):
         alone = re.fullmatch(r"\$([A-Za-z_]\w*)", word)
         if alone:
             words += environment.get(alone[1], "").split()
             continue
-        words.append(re.sub(r"\$\{(\w+)\}|\$([A-Za-z_]\w*)",
-                            lambda found: environment.get(found[1] or found[2], ""), word))
+        words.append(
+            re.sub(
+                r"\$\{(\w+)\}|\$([A-Za-z_]\w*)", lambda found: environment.get(found[1] or found[2], ""), word
+            )
+        )
     return [word.replace("$$", "$") for word in words], "-" in marks
 
 
 def ordered(names: list[str]) -> list[str]:
     """Units in the order in which they start: After= and Before= among themselves."""
     units = {name: load(name) for name in names}
-    after = {name: {other for other in unit.words("Unit.After") if other in units}
-             for name, unit in units.items()}
+    after = {
+        name: {other for other in unit.words("Unit.After") if other in units} for name, unit in units.items()
+    }
     for name, unit in units.items():
         for other in unit.words("Unit.Before"):
             if other in after:

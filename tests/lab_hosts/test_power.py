@@ -1,0 +1,93 @@
+"""Power cuts lose what was not fsynced, and nothing else; volumes come and go as EC2's do."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from lab.hosts import disks
+from lab.hosts.hosts import Host, Hosts
+
+WRITE = """mkdir -p /data && mount /dev/nvme1n1 /data && echo safe >/data/safe && sync /data/safe /data
+echo lost >/data/lost"""
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+def test_a_power_cut_loses_what_was_not_fsynced(hosts: Hosts, a: Host, b: Host, kind: str) -> None:
+    """The other host finds the fsynced file on the volume, and not the other one's content."""
+    hosts.disks.create(f"vol-0{kind}", megabytes=320, filesystem=kind)
+    hosts.attach("i-0a", f"vol-0{kind}", "/dev/sdf")
+    a.run(["sh", "-ec", WRITE])
+    began = time.monotonic()
+    a.power_off()
+    assert time.monotonic() - began < 3
+    assert not a.up and a.power.trouble == []
+    assert hosts.mounted() == []
+    hosts.attach("i-0b", f"vol-0{kind}", "/dev/sdf")
+    b.run(["sh", "-ec", "mkdir -p /data && mount /dev/nvme1n1 /data"])
+    assert b.run(["cat", "/data/safe"]).out == "safe\n"
+    assert b.run(["cat", "/data/lost"], check=False).out == ""
+    b.run(["umount", "/data"])
+    assert hosts.detach("i-0b", f"vol-0{kind}", False)
+
+
+def test_a_mounted_volume_is_let_go_only_by_force(hosts: Hosts, a: Host) -> None:
+    """In any mount namespace of the host, and lazily unmounted too."""
+    hosts.disks.create("vol-0c", filesystem="ext4")
+    hosts.attach("i-0a", "vol-0c", "/dev/sdf")
+    a.spawn(["unshare", "-m", "sh", "-c", "mkdir /m; mount /dev/nvme1n1 /m; exec sleep 600"], "other")
+    deadline = time.monotonic() + 5
+    while not hosts.mounted() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    [mounted] = hosts.mounted()
+    assert (mounted.host, mounted.volume, mounted.point, mounted.live) == ("i-0a", "vol-0c", "/m", True)
+    assert not hosts.detach("i-0a", "vol-0c", False)
+    assert hosts.detach("i-0a", "vol-0c", True)
+    assert hosts.disks.all() == []
+    assert not a.file("/dev/nvme1n1").exists()
+
+
+def test_the_kernels_files_tell_the_serial(hosts: Hosts, a: Host) -> None:
+    """By udev's link, by sysfs and by lsblk; only this host's devices show."""
+    hosts.disks.create("vol-0123abc")
+    hosts.attach("i-0a", "vol-0123abc", "/dev/sdf")
+    link = "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol0123abc"
+    assert a.run(["readlink", "-f", link]).out == "/dev/nvme1n1\n"
+    assert a.run(["cat", "/sys/class/block/nvme1n1/device/serial"]).out == "vol0123abc\n"
+    assert a.run(["lsblk", "-n", "-o", "NAME,SERIAL"]).out.split() == ["nvme1n1", "vol0123abc"]
+    assert hosts.detach("i-0a", "vol-0123abc", False)
+    assert not hosts.disks.all()
+
+
+def test_a_reboot_changes_the_boot_and_keeps_the_disk(hosts: Hosts, a: Host) -> None:
+    """What is below /var/lib/baton stays; the root is new; volumes are there again."""
+    hosts.disks.create("vol-0d", filesystem="ext4")
+    hosts.attach("i-0a", "vol-0d", "/dev/sdf")
+    a.run(["sh", "-c", "echo 7 >/var/lib/baton/epoch; echo gone >/root/gone"])
+    before = a.run(["cat", "/proc/sys/kernel/random/boot_id"]).out
+    a.reboot()
+    after = a.run(["cat", "/proc/sys/kernel/random/boot_id"]).out
+    assert before != after == a.boot_id + "\n"
+    assert a.run(["cat", "/var/lib/baton/epoch"]).out == "7\n"
+    assert a.run(["cat", "/root/gone"], check=False).code != 0
+    assert a.run(["test", "-b", "/dev/nvme1n1"]).code == 0
+    assert hosts.detach("i-0a", "vol-0d", False)
+
+
+def test_a_hung_device_hangs_tasks_and_no_one_else(hosts: Hosts, a: Host) -> None:
+    """The task waits uninterruptibly; the power cut is bounded all the same."""
+    hosts.disks.create("vol-0e", filesystem="ext4")
+    hosts.attach("i-0a", "vol-0e", "/dev/sdf")
+    a.run(["sh", "-ec", "mkdir -p /data && mount /dev/nvme1n1 /data && echo 1 >/data/f && sync /data/f"])
+    attachment = hosts.disks.of("vol-0e", "i-0a")
+    assert attachment is not None
+    disks.stick(attachment.loop)
+    a.spawn(["sh", "-c", "dd if=/dev/zero of=/data/g bs=1M count=4 conv=fsync"], "dd")
+    time.sleep(0.5)
+    assert "D" in {each.state for each in a.processes() if each.name == "dd"}
+    began = time.monotonic()
+    a.power_off()
+    assert time.monotonic() - began < 8
+    assert a.power.trouble == []
+    assert hosts.disks.all() == []
