@@ -68,9 +68,7 @@ LATER: Final = frozenset(
 NEVER_CERTAIN: Final = frozenset({"RequestTimeout", "RequestTimeoutException"})
 """4xx by number, but what they say is that AWS lost sight of the call."""
 
-MISSING: Final = frozenset(
-    {"InvalidInstanceID.NotFound", "InvalidVolume.NotFound", "InvalidAMIID.NotFound"}
-)
+MISSING: Final = frozenset({"InvalidInstanceID.NotFound", "InvalidVolume.NotFound", "InvalidAMIID.NotFound"})
 
 DEVICE_TAKEN: Final = "device-taken"
 """Our code for EC2's InvalidParameterValue "already in use": it condemns the device name only."""
@@ -99,7 +97,7 @@ def classify(operation: str, error: Exception) -> Verdict:
 def _classify_answer(operation: str, error: ClientError) -> Verdict:
     code, text, status = _parts(error)
     if operation == "AttachVolume" and _is_device_taken(code, text):
-        return Verdict(Outcome.NOT_YET, DEVICE_TAKEN, text)
+        return Verdict(Outcome.REFUSED, DEVICE_TAKEN, text)
     if (operation, code) in ALREADY:
         return Verdict(Outcome.DONE, code, text)
     if code in THROTTLED or (operation, code) in LATER:
@@ -128,6 +126,11 @@ def says_missing(error: ClientError) -> bool:
 def says_no_invocation(error: ClientError) -> bool:
     """Whether SSM does not know the command on that node yet: normal right after SendCommand."""
     return _parts(error)[0] == "InvocationDoesNotExist"
+
+
+def says_no_parameter(error: BaseException | None) -> bool:
+    """Whether Parameter Store says that there is no such parameter."""
+    return isinstance(error, ClientError) and _parts(error)[0] == "ParameterNotFound"
 
 
 def is_unsupported(error: ClientError) -> bool:

@@ -88,10 +88,17 @@ class Store:
         return next((word for word in record.words if word.node == node), None)
 
     def _words(self, cluster: str) -> Item:
-        got = self.client.get_item(
-            TableName=self.table, Key=key(cluster, "WORDS"), ConsistentRead=True
-        )
+        got = self.client.get_item(TableName=self.table, Key=key(cluster, "WORDS"), ConsistentRead=True)
         return from_item(got.get("Item", {}))
+
+    def words_versions(self, clusters: Iterable[str]) -> dict[str, int]:
+        """How often words of these clusters were written; a cluster without any is absent."""
+        names, versions = list(clusters), {}
+        for start in range(0, len(names), BATCH_MOST):
+            keys = [key(name, "WORDS") for name in names[start : start + BATCH_MOST]]
+            for (name, _), item in get_batch(self.client, self.table, keys).items():
+                versions[name] = int(item["version"])
+        return versions
 
     # ------------------------------------------------------------------------------- writing
 
@@ -116,6 +123,17 @@ class Store:
         # The SDK sends a write again if it lost the reply: then the word that is there is ours.
         there = from_item(stored_item(failed)) if failed else {}
         return failed is None or there.get(f"{WORD}{word.node}") == word_text(word)
+
+    def nudge(self, cluster: str) -> None:
+        """Make whoever drives this cluster look again, as a word would: something happened."""
+        _refused(
+            lambda: self.client.update_item(
+                TableName=self.table,
+                Key=key(cluster, "WORDS"),
+                UpdateExpression="ADD version :one",
+                ExpressionAttributeValues=to_item({":one": 1}),
+            )
+        )
 
     def take(self, record: Record, holder: str, now: float, until: float) -> Record | None:
         """Take the lease if nobody else holds an unexpired one. None: somebody drives.
@@ -195,12 +213,8 @@ class Store:
         return {
             "TableName": self.table,
             "Key": key(stored.cluster, "RECORD"),
-            "UpdateExpression": (
-                "SET body = :body, epoch = :epoch, version = :next, lease_until = :until"
-            ),
-            "ConditionExpression": (
-                "version = :version AND lease_holder = :me AND lease_until > :now"
-            ),
+            "UpdateExpression": ("SET body = :body, epoch = :epoch, version = :next, lease_until = :until"),
+            "ConditionExpression": ("version = :version AND lease_holder = :me AND lease_until > :now"),
             "ExpressionAttributeValues": to_item(values),
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }

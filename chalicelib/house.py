@@ -1,0 +1,144 @@
+"""The deployed orchestrator put together: settings from the environment, clients, ports."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Final
+
+from aws_lambda_powertools import Logger
+
+from chalicelib import ownership, timing
+from chalicelib.aws import Cloud
+from chalicelib.aws_observe import Observer
+from chalicelib.clients import client
+from chalicelib.clusters import BrokenDefinition, Clusters, UnknownCluster
+from chalicelib.drive import Driver
+from chalicelib.events import Gate, Heard, Rejected
+from chalicelib.fences import Fences
+from chalicelib.model import Cluster
+from chalicelib.ports import Ports, SystemClock
+from chalicelib.store import Store
+from chalicelib.telling import Teller, count
+
+MARGIN_SECONDS: Final = 2 * timing.CALL_SECONDS
+"""Left of the Lambda's time when driving ends: a last call may still be waiting for its answer."""
+
+logger = Logger(child=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the deployment tells the functions by environment variables."""
+
+    stage: str
+    table: str
+    idempotency_table: str
+    gate: Gate
+
+
+def settings() -> Settings:
+    """The settings. Raises RuntimeError naming the variable that is missing."""
+    stage = _variable("BATON_STAGE")
+    roles = _variable("BATON_NODE_ROLE_IDS").replace(" ", "").split(",")
+    return Settings(
+        stage=stage,
+        table=_variable("BATON_TABLE"),
+        idempotency_table=_variable("BATON_IDEMPOTENCY_TABLE"),
+        gate=Gate(stage, _variable("BATON_ACCOUNT"), frozenset(role for role in roles if role)),
+    )
+
+
+def _variable(name: str) -> str:
+    value = os.environ.get(name, "")
+    if not value:
+        raise RuntimeError(f"the environment variable {name} is not set: run `baton deploy` again")
+    return value
+
+
+class House:
+    """What the entry points call. One lives as long as the Lambda's process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+        self.count = partial(count, stage=settings.stage)
+        cloud = Cloud(client("ec2"), client("ssm"), settings.stage)
+        table = client("dynamodb"), settings.table
+        self.store = Store(*table)
+        self.clusters = Clusters(client("ssm-parameters"), settings.stage, cloud.members)
+        teller = Teller(client("events"), settings.stage)
+        self.driver = Driver(
+            Ports(
+                store=self.store,
+                cloud=cloud,
+                observer=Observer(cloud),
+                fences=Fences(*table),
+                teller=teller,
+                clock=self.clock,
+                count=self.count,
+            )
+        )
+
+    def accept(self, heard: Heard) -> Cluster | Rejected:
+        """Write down a word that counts. The cluster to drive, or why it does not count."""
+        word = heard.word
+        try:
+            cluster = self.clusters.get(heard.cluster)
+        except UnknownCluster as error:
+            return Rejected("cluster", str(error))
+        except BrokenDefinition as error:
+            return Rejected("definition", str(error))
+        if word.node not in cluster.nodes:
+            return Rejected("member", f"{word.node} is no node of cluster {cluster.name}")
+        last = self.store.last_word(cluster.name, word.node)
+        verdict = ownership.accept(last, word, self.clock.now())
+        if isinstance(verdict, ownership.Ignored):
+            return Rejected("old", f"{word.node}: {verdict.reason}")
+        if verdict.ahead:
+            text = "a node's clock is far ahead; its word is accepted, mend the clock"
+            logger.warning(text, cluster=cluster.name, node=word.node, sequence=word.sequence)
+            self.count("ClockAhead")
+        if not self.store.accept(cluster.name, word):
+            return Rejected("old", f"{word.node}: a newer word came in at the same moment")
+        return cluster
+
+    def reject(self, rejected: Rejected) -> None:
+        """One structured warning and one metric; nothing else changes."""
+        logger.warning("a word was refused", reason=rejected.reason, text=rejected.text)
+        self.count("OldWord" if rejected.reason == "old" else "RefusedWord")
+
+    def drive(self, clusters: Iterable[Cluster], seconds: float) -> None:
+        """Drive these clusters for at most this long."""
+        self.driver.drive(clusters, self.clock.now() + seconds)
+
+    def wake(self, nodes: frozenset[str]) -> list[Cluster]:
+        """The clusters of these nodes, after telling whoever drives them to look again."""
+        found = [cluster for cluster in self.sound() if nodes & set(cluster.nodes)]
+        for cluster in found:
+            self.store.nudge(cluster.name)
+        return found
+
+    def sound(self) -> list[Cluster]:
+        """Every cluster whose definition is sound; the others are complained about."""
+        clusters: list[Cluster] = []
+        for name, cluster in self.clusters.all().items():
+            if isinstance(cluster, Cluster):
+                clusters.append(cluster)
+            else:
+                logger.error("a cluster is left alone", cluster=name, text=str(cluster))
+                self.count("BrokenDefinition")
+        return clusters
+
+
+@cache
+def house() -> House:
+    """The process's house, built at the first event: deploying imports the app without AWS."""
+    return House(settings())
+
+
+def driving_seconds(remaining_milliseconds: int) -> float:
+    """How long to drive in an invocation that has so much left."""
+    return min(timing.DRIVE_SECONDS, remaining_milliseconds / 1000 - MARGIN_SECONDS)
