@@ -80,7 +80,7 @@ class Network:
             ["nsenter", "-t", str(init), "-n", "ip", "-batch", "-"],
             text=f"link set lo up\nlink set eth0 address {hardware(address)}\n"
             f"addr add {address}/{PREFIX} dev eth0\naddr add 169.254.169.254/32 dev lo\n"
-            f"link set eth0 up\nroute add default via {GATEWAY}\n",
+            f"link set eth0 up\n",
         )
 
     def leave(self, port: str) -> None:

@@ -125,6 +125,9 @@ def install(spec: Spec, tree: Path) -> None:
     _write(system / AGENT_UNIT, AGENT)
     _write(system / "keepalived.service.d/lab.conf", KEEPALIVED)
     _write(tree / "etc/hostname", spec.name + "\n")
+    # No name server: whoever looks a name up is refused at once, instead of waiting for an answer.
+    _write(tree / "etc/hosts", f"127.0.0.1 localhost\n{spec.address} {spec.name}\n")
+    _write(tree / "etc/resolv.conf", "nameserver 127.0.0.1\n")
     if spec.node is not None:
         _hook(spec, tree, system)
     for path, text in spec.files.items():
