@@ -23,7 +23,7 @@ from node_hook.sender import Sender
 from node_hook.spool import Entry, Spool
 from node_hook.voice import Say, Standing, Voice
 
-FINISH_SECONDS = 8.0
+FINISH_SECONDS = 5.0
 """For the last words at a stop. The unit's TimeoutStopSec is longer."""
 
 LOOK_SECONDS = 1.0

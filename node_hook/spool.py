@@ -144,7 +144,7 @@ class Spool:
         if self._place is None:
             self._acknowledged = self._read_acknowledged()
             logs = [list(_parse(self._content(index))) for index in (0, 1)]
-            older = 1 if _last(logs[0]) > _last(logs[1]) else 0
+            older = 0 if _last(logs[0]) < _last(logs[1]) else 1
             return self._take(older, 0, logs[older]) + self._take(1 - older, 0, logs[1 - older])
         index, offset = self._place
         found = self._take(index, offset, self._follow(index, offset))

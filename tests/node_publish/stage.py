@@ -9,6 +9,7 @@ import contextlib
 import http.server
 import json
 import os
+import shutil
 import socketserver
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
+
+from node_hook.spool import Spool
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISH = ROOT / "node_hook" / "publish.py"
@@ -113,6 +116,7 @@ class Node:
     bus: Bus
     settings: dict[str, Any] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    others: list[subprocess.Popen[bytes]] = field(default_factory=list)
     prefix: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -183,6 +187,23 @@ class Node:
             self.process.kill()
             self.process.wait(5)
 
+    def keepalived(self) -> subprocess.Popen[bytes]:
+        """A process that is keepalived by name, and has the FIFO open; it says only what it is made
+        to say by `vrrp`, and cannot be asked."""
+        program = self.root / "bin" / "keepalived"
+        if not program.exists():
+            shutil.copy("/bin/sleep", program)
+        fifo = self.root / "run" / "vrrp.fifo"
+        wait(fifo.exists, self)
+        descriptor = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+        try:
+            process = subprocess.Popen([program, "1000"], pass_fds=[descriptor],
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        finally:
+            os.close(descriptor)
+        self.others.append(process)
+        return process
+
     def line(self, text: str) -> None:
         """Write to the FIFO as keepalived does: never waiting."""
         descriptor = os.open(self.root / "run" / "vrrp.fifo", os.O_RDWR | os.O_NONBLOCK)
@@ -199,6 +220,10 @@ class Node:
         with open(self.root / "log", "ab") as log:
             return subprocess.run(command, env=self.environment, stdout=log, stderr=log,
                                   check=False, timeout=20).returncode
+
+    def spooled(self) -> list[dict[str, Any]]:
+        """Every word in the spool, acknowledged or not."""
+        return [json.loads(entry.text) for entry in Spool(str(self.root / "state" / "spool")).refresh()]
 
     @property
     def log(self) -> str:
@@ -231,4 +256,7 @@ def stage(root: Path, **settings: Any) -> Iterator[Node]:
         yield node
     finally:
         node.kill()
+        for process in node.others:
+            process.kill()
+            process.wait(5)
         node.bus.stop()
