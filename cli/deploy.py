@@ -17,7 +17,11 @@ from infra.wiring import Wiring
 
 
 class Failed(click.ClickException):
-    """One clear sentence, and exit status 1."""
+    """One clear sentence, and an exit status."""
+
+    def __init__(self, trouble: Exception, status: int = 1) -> None:
+        super().__init__(str(trouble))
+        self.exit_code = status  # type: ignore[misc]  # click declares it for the class
 
     def show(self, file: Any = None) -> None:
         """Without click's own prefix: the sentence stands for itself."""
@@ -61,7 +65,7 @@ def command(
         with explained():
             changed = walk(steps(account, names, parameters), click.echo, dry_run=dry_run)
     except (Trouble, BadStage) as trouble:
-        raise Failed(str(trouble)) from trouble
+        raise Failed(trouble) from trouble
     if dry_run:
         click.echo("Nothing was changed (--dry-run).")
         return

@@ -29,7 +29,7 @@ def command(stage: str, region: str | None, yes: bool) -> None:
             ask(account, names, clusters, yes)
             remove(account, names, clusters)
     except (Trouble, BadStage) as trouble:
-        raise Failed(str(trouble)) from trouble
+        raise Failed(trouble) from trouble
     (CHECKOUT / "state" / "deploy" / f"{stage}.json").unlink(missing_ok=True)
     click.echo("Removed. Volumes, addresses and instances are as they were, tags included.")
 

@@ -1,0 +1,115 @@
+"""`./baton apply`: puts a cluster's definition into force, after it was checked."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.definitions import as_parameter, as_yaml, clashes, in_force, read
+from cli.deploy import Failed
+from cli.findings import show
+from cli.preflight.gather import gather
+from cli.preflight.run import findings, problems
+from infra.account import Account, Trouble, connect, explained
+from infra.names import STAGE_TAG, BadStage, Names
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--stage", envvar="BATON_STAGE", required=True, help="Name of the deployment.")
+@click.option("--region", help="AWS region; else AWS_REGION.")
+@click.option("--dry-run", is_flag=True, help="Check and compare, and change nothing.")
+@click.option("--anyway", is_flag=True, help="In spite of problems that the preflight found.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def command(file: Path, stage: str, region: str | None, dry_run: bool, anyway: bool, yes: bool) -> None:
+    """Check a cluster's definition in FILE, show what changes, and put it into force."""
+    try:
+        names = Names(stage)
+        document = read(file)
+        account = connect(region)
+        with explained():
+            _apply(account, names, document, dry_run=dry_run, anyway=anyway, yes=yes)
+    except (Trouble, BadStage) as trouble:
+        raise Failed(trouble) from trouble
+
+
+def _apply(
+    account: Account,
+    names: Names,
+    document: Mapping[str, Any],
+    *,
+    dry_run: bool,
+    anyway: bool,
+    yes: bool,
+) -> None:
+    name = str(document["name"])
+    others = in_force(account, names)
+    difference = compare(others.get(name), document)
+    if not difference:
+        click.echo(f"{name} is in force as it stands. Nothing to do.")
+        return
+    refuse_clashes(account, document, others)
+    click.echo(difference)
+    # The nodes get their configuration from this definition, so they are not asked yet.
+    found = findings(gather(account, names, document, ask_nodes=False))
+    show(found)
+    if problems(found) and not anyway:
+        raise Trouble(
+            f"{len(problems(found))} problems would stop a hand-over of {name}. Nothing was"
+            " changed. Mend them, or repeat with --anyway."
+        )
+    if dry_run:
+        click.echo("Nothing was changed (--dry-run).")
+        return
+    if not yes and not click.confirm(f"Put this into force for stage {names.stage}?"):
+        raise Trouble("Nothing was changed.")
+    write(account, names, document)
+    click.echo(f"{name} is in force. ./baton check {name} also asks the nodes.")
+
+
+def compare(present: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> str:
+    """The difference between two definitions as people read it; empty if there is none."""
+    if present == wanted:
+        return ""
+    lines = difflib.unified_diff(
+        as_yaml(present).splitlines() if present else [],
+        as_yaml(wanted).splitlines(),
+        "in force",
+        "new",
+        lineterm="",
+    )
+    return "\n".join(lines)
+
+
+def refuse_clashes(
+    account: Account, document: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """A volume, address or node that another cluster has would be torn between the two."""
+    everyone = {**others, str(document["name"]): document}
+    members = {name: _members(account, definition) for name, definition in everyone.items()}
+    found = list(clashes(document, others, members))
+    if found:
+        raise Trouble(f"{document['name']}: {'; '.join(found)}. Nothing was changed.")
+
+
+def _members(account: Account, definition: Mapping[str, Any]) -> tuple[str, ...]:
+    nodes = definition.get("nodes", [])
+    if not isinstance(nodes, Mapping):
+        return tuple(str(node["id"]) for node in nodes)
+    filters = [{"Name": f"tag:{nodes['tag']}", "Values": [nodes["value"]]}]
+    pages = account.client("ec2").get_paginator("describe_instances").paginate(Filters=filters)
+    found = [i for p in pages for r in p["Reservations"] for i in r["Instances"]]
+    return tuple(i["InstanceId"] for i in found if i["State"]["Name"] != "terminated")
+
+
+def write(account: Account, names: Names, document: Mapping[str, Any]) -> None:
+    """Put the definition into Parameter Store."""
+    ssm = account.client("ssm")
+    name = names.definition(str(document["name"]))
+    ssm.put_parameter(Name=name, Value=as_parameter(document), Type="String", Overwrite=True)
+    tags = [{"Key": STAGE_TAG, "Value": names.stage}]
+    ssm.add_tags_to_resource(ResourceType="Parameter", ResourceId=name, Tags=tags)
