@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 ACTIONS = ("release", "acquire", "status", "handover", "prepare", "shutdown", "arrive", "reset")
 
-EPOCH = r"[0-9]{1,12}"
+EPOCH = r"[0-9]{1,11}"
 _VALUES = {
     "cluster": r"[a-z][a-z0-9-]{0,62}",
     "epoch": EPOCH,
     "boot": r"[0-9a-zA-Z-]{0,64}",
     "volumes": r"(vol-[0-9a-f]{8,17}(,vol-[0-9a-f]{8,17}){0,39})?",
-    "deadline": r"[0-9]{1,12}(\.[0-9]{1,9})?",
+    "deadline": r"[0-9]{1,11}(\.[0-9]{1,9})?",
     "ready": r"(i-[0-9a-f]{8,17})?",
 }
 """Options that take a value. The SSM documents hold the same patterns."""

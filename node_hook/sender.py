@@ -157,7 +157,8 @@ class Sender:
         node = self._config.node or _asked(self._imds.instance_id)
         role = self._config.role_id or self._kept_role(node)
         if role is None:
-            user = bus.caller(region, self._endpoint_url, self._wallet)
+            url = os.environ.get("AWS_ENDPOINT_URL_STS") or self._endpoint_url
+            user = bus.caller(region, url, self._wallet)
             role = user.partition(":")[0]
             kept = os.path.join(self._config.paths.state, "identity.json")
             files.write_durably(kept, json.dumps({"role_id": role, "node": node}))
