@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from lab.cloud import Cloud
+from lab.cloud.building import Net
+from tests.lab_cloud.machines import Machines, Refused
 
 
 def states_told(cloud: Cloud, instance: str) -> list[str]:
@@ -13,7 +15,9 @@ def states_told(cloud: Cloud, instance: str) -> list[str]:
     ]
 
 
-def test_a_life_goes_through_every_state_and_each_is_an_event(cloud, machines, net):
+def test_a_life_goes_through_every_state_and_each_is_an_event(
+    cloud: Cloud, machines: Machines, net: Net
+) -> None:
     ec2 = cloud.client("ec2")
     node = cloud.launch(net, wait=False)
     assert cloud.state(node.id) == "pending"
@@ -35,7 +39,7 @@ def test_a_life_goes_through_every_state_and_each_is_an_event(cloud, machines, n
     assert machines.power == [(node.id, "off"), (node.id, "on"), (node.id, "pulled")]
 
 
-def test_changes_are_refused_by_state(cloud, net, refused):
+def test_changes_are_refused_by_state(cloud: Cloud, net: Net, refused: Refused) -> None:
     ec2 = cloud.client("ec2")
     node = cloud.launch(net, wait=False)
     with refused("IncorrectInstanceState"):
@@ -55,16 +59,16 @@ def test_changes_are_refused_by_state(cloud, net, refused):
         ec2.stop_instances(InstanceIds=["i-00000000000000000"])
 
 
-def test_stopped_is_said_only_when_the_machine_is_off(cloud, machines, net):
+def test_stopped_is_said_only_when_the_machine_is_off(cloud: Cloud, machines: Machines, net: Net) -> None:
     node = cloud.launch(net)
     seen: list[str] = []
-    machines.stop = lambda instance, force, skip: seen.append(cloud.state(instance))
+    machines.before_stop = lambda instance: seen.append(cloud.state(instance))
     cloud.client("ec2").stop_instances(InstanceIds=[node.id], Force=True, SkipOsShutdown=True)
     cloud.until(lambda: cloud.state(node.id) == "stopped", 10)
     assert seen == ["stopping"]
 
 
-def test_a_stop_can_stick_with_the_machine_still_on(cloud, machines, net):
+def test_a_stop_can_stick_with_the_machine_still_on(cloud: Cloud, machines: Machines, net: Net) -> None:
     node = cloud.launch(net)
     cloud.faults.stick("stop", node.id)
     cloud.client("ec2").stop_instances(InstanceIds=[node.id], Force=True)
@@ -74,7 +78,7 @@ def test_a_stop_can_stick_with_the_machine_still_on(cloud, machines, net):
     cloud.until(lambda: cloud.state(node.id) == "stopped", 10)
 
 
-def test_a_forced_stop_overtakes_an_orderly_one(cloud, machines, net):
+def test_a_forced_stop_overtakes_an_orderly_one(cloud: Cloud, machines: Machines, net: Net) -> None:
     node = cloud.launch(net)
     stop = cloud.client("ec2").stop_instances
     stop(InstanceIds=[node.id])
@@ -83,7 +87,7 @@ def test_a_forced_stop_overtakes_an_orderly_one(cloud, machines, net):
     assert machines.power == [(node.id, "pulled")]
 
 
-def test_a_crash_is_stopped_at_once(cloud, machines, net):
+def test_a_crash_is_stopped_at_once(cloud: Cloud, machines: Machines, net: Net) -> None:
     node = cloud.launch(net)
     cloud.crash(node.id)
     assert cloud.state(node.id) == "stopped"
@@ -91,20 +95,22 @@ def test_a_crash_is_stopped_at_once(cloud, machines, net):
     assert machines.power == [(node.id, "pulled")]
 
 
-def test_a_reboot_keeps_it_running(cloud, machines, net):
+def test_a_reboot_keeps_it_running(cloud: Cloud, machines: Machines, net: Net) -> None:
     node = cloud.launch(net)
     cloud.client("ec2").reboot_instances(InstanceIds=[node.id])
     cloud.until(lambda: machines.power == [(node.id, "off"), (node.id, "on")], 10)
     assert cloud.state(node.id) == "running"
 
 
-def test_a_broken_machine_leaves_the_state_under_way_and_is_noted(cloud, machines, net):
+def test_a_broken_machine_leaves_the_state_under_way_and_is_noted(
+    cloud: Cloud, machines: Machines, net: Net
+) -> None:
     node = cloud.launch(net)
 
-    def broken(*_: object) -> None:
+    def broken(instance: str) -> None:
         raise OSError("the host does not answer")
 
-    machines.stop = broken
+    machines.before_stop = broken
     cloud.client("ec2").stop_instances(InstanceIds=[node.id], Force=True)
     cloud.until(lambda: bool(cloud.problems), 10)
     assert cloud.state(node.id) == "stopping"

@@ -8,6 +8,7 @@ import pytest
 
 from lab.cloud import Cloud
 from lab.cloud.building import Net, Node
+from tests.lab_cloud.machines import Machines, Refused
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,9 @@ def attached(cloud: Cloud, node: Node, device: str) -> str:
     return volume
 
 
-def test_attaching_takes_time_and_ends_with_the_device(cloud, ec2, machines, nodes):
+def test_attaching_takes_time_and_ends_with_the_device(
+    cloud: Cloud, ec2: Any, machines: Machines, nodes: tuple[Node, Node]
+) -> None:
     volume = cloud.volume()
     answer = ec2.attach_volume(VolumeId=volume, InstanceId=nodes[0].id, Device="/dev/sdf")
     assert answer["State"] == shown(ec2, volume) == "attaching"
@@ -42,7 +45,9 @@ def test_attaching_takes_time_and_ends_with_the_device(cloud, ec2, machines, nod
     assert machines.devices[nodes[0].id][volume] == "/dev/sdf"
 
 
-def test_detaching_takes_time_and_ends_without_the_device(cloud, ec2, machines, nodes):
+def test_detaching_takes_time_and_ends_without_the_device(
+    cloud: Cloud, ec2: Any, machines: Machines, nodes: tuple[Node, Node]
+) -> None:
     volume = attached(cloud, nodes[0], "/dev/sdg")
     answer = ec2.detach_volume(VolumeId=volume, InstanceId=nodes[0].id)
     assert answer["State"] == shown(ec2, volume) == "detaching"
@@ -50,12 +55,14 @@ def test_detaching_takes_time_and_ends_without_the_device(cloud, ec2, machines, 
     assert volume not in machines.devices[nodes[0].id]
 
 
-def test_detach_works_without_an_instance(cloud, ec2, nodes):
+def test_detach_works_without_an_instance(cloud: Cloud, ec2: Any, nodes: tuple[Node, Node]) -> None:
     volume = attached(cloud, nodes[0], "/dev/sdh")
     assert ec2.detach_volume(VolumeId=volume)["InstanceId"] == nodes[0].id
 
 
-def test_a_mounted_volume_stays_busy_until_it_is_unmounted(cloud, ec2, machines, nodes):
+def test_a_mounted_volume_stays_busy_until_it_is_unmounted(
+    cloud: Cloud, ec2: Any, machines: Machines, nodes: tuple[Node, Node]
+) -> None:
     volume = attached(cloud, nodes[0], "/dev/sdi")
     machines.mounted.add(volume)
     ec2.detach_volume(VolumeId=volume)
@@ -65,7 +72,9 @@ def test_a_mounted_volume_stays_busy_until_it_is_unmounted(cloud, ec2, machines,
     cloud.until(lambda: shown(ec2, volume) == "", 10)
 
 
-def test_force_takes_a_busy_volume_away(cloud, ec2, machines, nodes):
+def test_force_takes_a_busy_volume_away(
+    cloud: Cloud, ec2: Any, machines: Machines, nodes: tuple[Node, Node]
+) -> None:
     volume = attached(cloud, nodes[0], "/dev/sdj")
     machines.mounted.add(volume)
     ec2.detach_volume(VolumeId=volume)
@@ -74,26 +83,32 @@ def test_force_takes_a_busy_volume_away(cloud, ec2, machines, nodes):
     cloud.until(lambda: shown(ec2, volume) == "", 10)
 
 
-def test_a_volume_in_use_is_refused(cloud, ec2, nodes, refused):
+def test_a_volume_in_use_is_refused(
+    cloud: Cloud, ec2: Any, nodes: tuple[Node, Node], refused: Refused
+) -> None:
     volume = attached(cloud, nodes[0], "/dev/sdk")
     for node in nodes:
         with refused("VolumeInUse"):
             ec2.attach_volume(VolumeId=volume, InstanceId=node.id, Device="/dev/sdl")
 
 
-def test_a_taken_device_name_is_refused_even_the_root(cloud, ec2, nodes, refused):
+def test_a_taken_device_name_is_refused_even_the_root(
+    cloud: Cloud, ec2: Any, nodes: tuple[Node, Node], refused: Refused
+) -> None:
     attached(cloud, nodes[1], "/dev/sdk")
     for device in ("/dev/sdk", "/dev/xvda", "/dev/nonsense"):
         with refused("InvalidParameterValue"):
             ec2.attach_volume(VolumeId=cloud.volume(), InstanceId=nodes[1].id, Device=device)
 
 
-def test_another_zone_is_refused(cloud, ec2, nodes, refused):
+def test_another_zone_is_refused(cloud: Cloud, ec2: Any, nodes: tuple[Node, Node], refused: Refused) -> None:
     with refused("InvalidVolume.ZoneMismatch"):
         ec2.attach_volume(VolumeId=cloud.volume("b"), InstanceId=nodes[0].id, Device="/dev/sdz")
 
 
-def test_the_wrong_instance_or_device_is_refused(cloud, ec2, nodes, refused):
+def test_the_wrong_instance_or_device_is_refused(
+    cloud: Cloud, ec2: Any, nodes: tuple[Node, Node], refused: Refused
+) -> None:
     volume = attached(cloud, nodes[0], "/dev/sdm")
     with refused("InvalidAttachment.NotFound"):
         ec2.detach_volume(VolumeId=volume, InstanceId=nodes[1].id)
@@ -102,21 +117,21 @@ def test_the_wrong_instance_or_device_is_refused(cloud, ec2, nodes, refused):
     assert cloud.attachment(volume) == (nodes[0].id, "/dev/sdm", "attached")
 
 
-def test_an_available_volume_cannot_be_detached(cloud, ec2, refused):
+def test_an_available_volume_cannot_be_detached(cloud: Cloud, ec2: Any, refused: Refused) -> None:
     with refused("IncorrectState"):
         ec2.detach_volume(VolumeId=cloud.volume())
 
 
-def test_what_does_not_exist_is_said_so(cloud, ec2, nodes, refused):
+def test_what_does_not_exist_is_said_so(
+    cloud: Cloud, ec2: Any, nodes: tuple[Node, Node], refused: Refused
+) -> None:
     with refused("InvalidVolume.NotFound"):
         ec2.detach_volume(VolumeId="vol-00000000000000000")
     with refused("InvalidInstanceID.NotFound"):
-        ec2.attach_volume(
-            VolumeId=cloud.volume(), InstanceId="i-00000000000000000", Device="/dev/sdf"
-        )
+        ec2.attach_volume(VolumeId=cloud.volume(), InstanceId="i-00000000000000000", Device="/dev/sdf")
 
 
-def test_the_root_of_a_running_instance_stays(ec2, nodes, refused):
+def test_the_root_of_a_running_instance_stays(ec2: Any, nodes: tuple[Node, Node], refused: Refused) -> None:
     found = ec2.describe_instances(InstanceIds=[nodes[0].id])["Reservations"][0]["Instances"][0]
     root = next(m for m in found["BlockDeviceMappings"] if m["DeviceName"] == "/dev/xvda")
     assert found["RootDeviceName"] == "/dev/xvda"
@@ -125,8 +140,8 @@ def test_the_root_of_a_running_instance_stays(ec2, nodes, refused):
 
 
 def test_stopped_takes_volumes_and_gives_them_terminated_does_not(
-    cloud, ec2, machines, net, refused
-):
+    cloud: Cloud, ec2: Any, machines: Machines, net: Net, refused: Refused
+) -> None:
     node = cloud.launch(net)
     volume = attached(cloud, node, "/dev/sdf")
     machines.mounted.add(volume)
@@ -148,7 +163,7 @@ def test_stopped_takes_volumes_and_gives_them_terminated_does_not(
         ec2.attach_volume(VolumeId=volume, InstanceId=node.id, Device="/dev/sdf")
 
 
-def test_stuck_attachments_stay_under_way(cloud, ec2, nodes):
+def test_stuck_attachments_stay_under_way(cloud: Cloud, ec2: Any, nodes: tuple[Node, Node]) -> None:
     volume = cloud.volume()
     cloud.faults.stick("attach", volume)
     cloud.faults.stick("detach", volume)
@@ -161,7 +176,9 @@ def test_stuck_attachments_stay_under_way(cloud, ec2, nodes):
     cloud.until(lambda: shown(ec2, volume) == "", 10)
 
 
-def test_describe_instances_shows_detaching_where_volumes_are_busy(cloud, ec2, machines, nodes):
+def test_describe_instances_shows_detaching_where_volumes_are_busy(
+    cloud: Cloud, ec2: Any, machines: Machines, nodes: tuple[Node, Node]
+) -> None:
     volume = attached(cloud, nodes[0], "/dev/sdq")
     machines.mounted.add(volume)
     ec2.detach_volume(VolumeId=volume)
