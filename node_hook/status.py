@@ -34,6 +34,10 @@ def status(job: Job) -> "dict[str, Any]":
         "config": job.config.digest,
         "versions": _versions(job),
     }
+    if not job.order.deadline:  # people ask, without haste; the orchestrator is in the middle of a hand-over
+        from node_hook import preflight
+
+        found["status"]["host"] = preflight.host(job.config)
     return found
 
 
