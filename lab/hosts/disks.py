@@ -103,8 +103,7 @@ class Disks:
         with self._lock:
             if (volume, host) in self._attached:
                 return self._attached[volume, host]
-            done = bounded.run(["losetup", "--direct-io=on", "--find", "--show", str(self.image(volume))])
-            name = Path(done.out.strip()).name
+            name = _new_loop(self.image(volume))
             number = Path(f"/sys/block/{name}/dev").read_text(encoding="ascii").strip()
             loop = kernel.Loop(name, number, str(self.image(volume)))
             attachment = Attachment(volume, host, device, self._free_node(host), loop)
@@ -155,6 +154,15 @@ class Disks:
     def _free_node(self, host: str) -> str:
         taken = {each.node for each in self.all(host)}
         return next(f"nvme{n}n1" for n in range(1, 64) if f"nvme{n}n1" not in taken)
+
+
+def _new_loop(image: Path) -> str:
+    """A new loop device; past the page cache, where the filesystem below can do that."""
+    for direct in (["--direct-io=on"], []):
+        done = bounded.run(["losetup", *direct, "--find", "--show", str(image)], check=not direct)
+        if done.code == 0:
+            return Path(done.out.strip()).name
+    raise bounded.Failed(f"no loop device for {image}")
 
 
 def link_name(volume: str) -> str:

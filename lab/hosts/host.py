@@ -20,6 +20,12 @@ AGENT_PROCESS = "amazon-ssm-agent"[:15]
 
 KEEPALIVED = "keepalived.service"
 
+ANYBODY = "0.0.0.0/0"
+
+START_SECONDS = 60.0
+SHUTDOWN_SECONDS = 60.0
+"""A node's own release at a shutdown takes up to 40 s."""
+
 
 class HostDown(Exception):
     """The host is off: nothing can be run in it."""
@@ -36,6 +42,7 @@ class Host:
         disks: Disks,
         environment: dict[str, str],
         peers: Callable[[], list[str]],
+        trouble: list[str],
     ) -> None:
         self.spec = spec
         self.directory = directory
@@ -43,10 +50,12 @@ class Host:
         """Service addresses that EC2's records give to this host; its metadata says so."""
         (directory / "lab").mkdir(parents=True)
         self.mailbox = Mailbox(directory / "lab/agent.sock")
-        self.power = Power(spec, directory, net, disks, environment)
+        self.power = Power(spec, directory, net, disks, environment, trouble)
         self._network = net
         self._peers = peers
         self._environment = environment
+        self._deaf: list[str] = []
+        self._cut = False
         self._running: set[subprocess.Popen[bytes]] = set()
         self.write_metadata()
 
@@ -136,9 +145,13 @@ class Host:
             return
         self.power.boot()
         self.learn_neighbours()
-        self.systemctl("isolate", "default.target", timeout=60.0, check=False)
+        if self._cut:
+            self._network.cut(self.power.port)
+        for source in self._deaf:
+            self._vrrp("-I", source)
+        self.systemctl("isolate", "default.target", timeout=START_SECONDS, check=False)
 
-    def shutdown(self, seconds: float = 30.0) -> None:
+    def shutdown(self, seconds: float = SHUTDOWN_SECONDS) -> None:
         """Orderly: units stop in order, filesystems are unmounted; past the time, power_off()."""
         try:
             self.systemctl("isolate", "shutdown.target", timeout=seconds, check=False)
@@ -154,13 +167,15 @@ class Host:
         """Pull the plug: cut off, devices yanked, killed. Bounded; what is not fsynced is lost."""
         self.power.off()
 
-    def reboot(self, seconds: float = 30.0) -> None:
-        """Orderly reboot: a new boot id, the same disk; attached volumes are there again."""
-        attached = self.power.attached()
+    def reboot(self, seconds: float = SHUTDOWN_SECONDS) -> None:
+        """Orderly reboot: a new boot id, the same disk, the same volumes."""
         self.shutdown(seconds)
         self.boot()
-        for volume, device in attached:
-            self.power.attach(volume, device)
+
+    def reset(self) -> None:
+        """A power cut that is over at once, or a kernel panic: the reboot nobody was told of."""
+        self.power_off()
+        self.boot()
 
     def freeze(self) -> None:
         """Stop all its processes, as a hypervisor that does not run it; the kernel answers pings."""
@@ -172,30 +187,46 @@ class Host:
         self.power.signal_all(signal.SIGCONT, but=hung)
         # nsenter stops itself when its child is stopped.
         for process in list(self._running):
-            bounded.kill(process.pid, signal.SIGCONT) if process.poll() is None else None
+            if process.poll() is None:
+                bounded.kill(process.pid, signal.SIGCONT)
 
     # ------------------------------------------------------------------------------- network
 
     def cut(self) -> None:
-        """Take its link away: no VRRP, no AWS, no clients."""
-        self._network.cut(self.power.port)
+        """Take its link away, until heal(): no VRRP, no AWS, no clients, after a reboot neither."""
+        self._cut = True
+        if self.up:
+            self._network.cut(self.power.port)
 
     def heal(self) -> None:
         """Give it back."""
-        self._network.heal(self.power.port)
+        self._cut = False
+        if self.up:
+            self._network.heal(self.power.port)
 
-    def drop_vrrp(self, peer: Host | str | None = None) -> None:
-        """Hear no VRRP from a peer, or from anybody. One way: the peer still hears this host."""
-        self._vrrp("-I", peer)
+    def drop_vrrp(self, peer: Host | None = None) -> None:
+        """Hear no VRRP from a peer, or from anybody, until hear_vrrp(), after a reboot neither.
 
-    def hear_vrrp(self, peer: Host | str | None = None) -> None:
+        One way: the peer still hears this host.
+        """
+        source = peer.address if peer else ANYBODY
+        if source not in self._deaf:
+            self._deaf.append(source)
+            if self.up:
+                self._vrrp("-I", source)
+
+    def hear_vrrp(self, peer: Host | None = None) -> None:
         """Undo drop_vrrp() of the same peer."""
-        self._vrrp("-D", peer, check=False)
+        source = peer.address if peer else ANYBODY
+        if source in self._deaf:
+            self._deaf.remove(source)
+            if self.up:
+                self._vrrp("-D", source)
 
-    def _vrrp(self, verb: str, peer: Host | str | None, check: bool = True) -> None:
-        source = peer.address if isinstance(peer, Host) else peer
-        only = ["-s", source] if source else []
-        self.run(["iptables", "-w", "5", verb, "INPUT", "-p", "112", *only, "-j", "DROP"], check=check)
+    def _vrrp(self, verb: str, source: str) -> None:
+        """In its network namespace alone, so that a frozen host can be made deaf as well."""
+        rule = ["iptables", "-w", "5", verb, "INPUT", "-p", "112", "-s", source, "-j", "DROP"]
+        bounded.run(["nsenter", "-t", str(self.init), "-n", *rule])
 
     def addresses(self) -> dict[str, tuple[str, ...]]:
         """IPv4 addresses by interface, as its kernel has them; empty if it is off."""

@@ -9,7 +9,7 @@
         hosts.boot()                                   # all, at once
         a.run(["ip", "addr"], timeout=5).out
 
-Host   .boot .shutdown .power_off .reboot · .freeze .thaw · .cut .heal .drop_vrrp(peer)
+Host   .boot .shutdown .power_off .reboot .reset · .freeze .thaw · .cut .heal .drop_vrrp(peer)
        .hear_vrrp(peer) · .run(argv, timeout) .spawn(argv, log) .systemctl(...) .file(path)
        .log(name) · .agent_down .agent_up .agent_hang .agent_restart, .mailbox (late_seconds,
        answer_late_seconds, twice, lose_commands, lose_answers) · .keepalived_stop
@@ -28,6 +28,7 @@ import os
 import secrets
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ from types import TracebackType
 from lab.cloud.machinery import Delivery
 from lab.hosts import bounded, kernel, reaper
 from lab.hosts.disks import Disks
-from lab.hosts.host import Host
+from lab.hosts.host import SHUTDOWN_SECONDS, Host
 from lab.hosts.network import Network
 from lab.hosts.spec import Credentials, Spec
 
@@ -46,7 +47,6 @@ __all__ = ["BASE", "Credentials", "Host", "Hosts", "Mounted", "Spec"]
 BASE = Path("/var/tmp/baton-lab")
 """Where labs have their directories. Not in memory: loop devices want a real filesystem."""
 
-ORDERLY_SECONDS = 30.0
 FORCED_SECONDS = 5.0
 """StopInstances with Force still tries an orderly shutdown first, but not for long."""
 
@@ -70,6 +70,7 @@ class Hosts:
         self.directory = directory
         self.trouble: list[str] = []
         self._hosts: dict[str, Host] = {}
+        self._moving = threading.Lock()
         self._lock = reaper.lock(directory)
         self._environment = {
             kernel.MARK: str(directory),
@@ -112,7 +113,8 @@ class Hosts:
             host.mailbox.close()
         left = reaper.sweep(self.directory)
         self.trouble += left
-        self._guard.stdin.close() if self._guard.stdin else None
+        if self._guard.stdin:
+            self._guard.stdin.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -130,6 +132,7 @@ class Hosts:
             self.disks,
             self._environment,
             lambda: [each.address for each in self],
+            self.trouble,
         )
         self._hosts[spec.instance] = host
         return host
@@ -173,7 +176,7 @@ class Hosts:
         if skip_os_shutdown:
             host.power_off()
         else:
-            host.shutdown(FORCED_SECONDS if force else ORDERLY_SECONDS)
+            host.shutdown(FORCED_SECONDS if force else SHUTDOWN_SECONDS)
 
     def start(self, instance: str) -> None:
         """Boot again."""
@@ -182,12 +185,13 @@ class Hosts:
     def moved(self, address: str, interface: str | None, instance: str | None) -> None:
         """Let all hosts find a service address where EC2's records now say it is."""
         holder = self._hosts.get(instance or "")
-        self.network.where[address] = holder.address if holder else ""
-        for host in self:
-            kept = tuple(each for each in host.secondary if each != address)
-            host.secondary = (*kept, address) if host is holder else kept
-            host.write_metadata()
-            host.learn_neighbours()
+        with self._moving:
+            self.network.where[address] = holder.address if holder else ""
+            for host in self:
+                kept = tuple(each for each in host.secondary if each != address)
+                host.secondary = (*kept, address) if host is holder else kept
+                host.write_metadata()
+                host.learn_neighbours()
 
     def deliver(self, instance: str, delivery: Delivery) -> None:
         """Hand a command to the agent; raises AgentUnreachable if there is none."""

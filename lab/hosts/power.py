@@ -31,7 +31,13 @@ class Power:
     """On or off, with all that belongs to one boot."""
 
     def __init__(
-        self, spec: Spec, directory: Path, network: Network, disks: Disks, environment: dict[str, str]
+        self,
+        spec: Spec,
+        directory: Path,
+        network: Network,
+        disks: Disks,
+        environment: dict[str, str],
+        trouble: list[str],
     ) -> None:
         self.spec = spec
         self.directory = directory
@@ -39,8 +45,10 @@ class Power:
         self.init = 0
         self.namespace = ""
         self.agent_hangs = False
-        self.trouble: list[str] = []
-        """What could not be done cleanly, in words."""
+        self.trouble = trouble
+        """What could not be done cleanly, in words; shared by the whole lab."""
+        self.volumes: dict[str, str] = {}
+        """What EC2 has attached, with its device names: there again after each boot."""
         self.port = f"p{int(spec.address.rpartition('.')[2])}"
         self._network = network
         self._disks = disks
@@ -66,6 +74,8 @@ class Power:
             self._start_init()
             self._network.join(self.port, self.init, self.spec.address)
             self._start_metadata()
+            for volume, device in self.volumes.items():
+                self._disks.attach(volume, self.spec.instance, device, self.init)
 
     def _start_init(self) -> None:
         ready, said = os.pipe()
@@ -184,19 +194,19 @@ class Power:
     # ------------------------------------------------------------------------------- volumes
 
     def attach(self, volume: str, device: str) -> None:
-        """Let a volume appear; a host that is off has no devices."""
+        """Let a volume appear, now or at the next boot. There already: nothing."""
         with self._lock:
+            self.volumes[volume] = device
             if self.on:
                 self._disks.attach(volume, self.spec.instance, device, self.init)
 
     def detach(self, volume: str, force: bool) -> bool:
-        """Let go of a volume; see Disks.detach."""
+        """Let go of a volume; False, and nothing done, while it is mounted, unless forced."""
         with self._lock:
-            return self._disks.detach(volume, self.spec.instance, self.init, force=force)
-
-    def attached(self) -> list[tuple[str, str]]:
-        """Volumes attached now, with EC2's device names."""
-        return [(each.volume, each.device) for each in self._disks.all(self.spec.instance)]
+            gone = self._disks.detach(volume, self.spec.instance, self.init, force=force)
+            if gone:
+                self.volumes.pop(volume, None)
+            return gone
 
     # ------------------------------------------------------------------------------- signals
 

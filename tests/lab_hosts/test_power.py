@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,6 +12,15 @@ from lab.hosts.hosts import Host, Hosts
 
 WRITE = """mkdir -p /data && mount /dev/nvme1n1 /data && echo safe >/data/safe && sync /data/safe /data
 echo lost >/data/lost"""
+
+
+@pytest.fixture(autouse=True)
+def bare(hosts: Hosts) -> Iterator[None]:
+    """Each test leaves the hosts without volumes."""
+    yield
+    for host in hosts:
+        for volume in list(host.power.volumes):
+            hosts.detach(host.instance, volume, True)
 
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
@@ -24,6 +34,7 @@ def test_a_power_cut_loses_what_was_not_fsynced(hosts: Hosts, a: Host, b: Host, 
     assert time.monotonic() - began < 3
     assert not a.up and a.power.trouble == []
     assert hosts.mounted() == []
+    assert hosts.detach("i-0a", f"vol-0{kind}", True)
     hosts.attach("i-0b", f"vol-0{kind}", "/dev/sdf")
     b.run(["sh", "-ec", "mkdir -p /data && mount /dev/nvme1n1 /data"])
     assert b.run(["cat", "/data/safe"]).out == "safe\n"

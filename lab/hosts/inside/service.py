@@ -1,74 +1,24 @@
-"""Services as real processes: the state of each, its supervisor, starting and stopping.
+"""Services as real processes: starting, supervising and stopping them as systemd does.
 
 A service's processes carry INVOCATION_ID in their environment, as systemd's do; that, and descent
-from the main process, stands in for systemd's cgroup. State lives in /run and dies with the boot.
+from the main process, stands in for systemd's cgroup.
 """
 
 import contextlib
-import fcntl
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 from lab.hosts.inside import notify, units
+from lab.hosts.inside.states import EMPTY, STATE, job, lives, processes, state, update
 
-STATE = "/run/systemd/lab"
 LOGS = "/var/log/lab"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-EMPTY: dict[str, Any] = {
-    "active": "inactive",
-    "main": 0,
-    "invocation": "",
-    "result": "success",
-    "status": 0,
-    "began": 0.0,
-    "restarts": 0,
-    "wanted": False,
-}
 POLL_SECONDS = 0.01
-
-
-def state(name: str) -> dict[str, Any]:
-    """What is known of a service in this boot."""
-    try:
-        with open(f"{STATE}/{name}.json", encoding="utf-8") as file:
-            return {**EMPTY, **json.load(file)}
-    except OSError:
-        return dict(EMPTY)
-
-
-def update(name: str, **changes: Any) -> dict[str, Any]:
-    """Change some of it; others see the old or the new, whole."""
-    os.makedirs(STATE, exist_ok=True)
-    with open(f"{STATE}/{name}.lock", "wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        now = {**state(name), **changes}
-        with open(f"{STATE}/{name}.new", "w", encoding="utf-8") as file:
-            json.dump(now, file)
-        os.replace(f"{STATE}/{name}.new", f"{STATE}/{name}.json")
-    return now
-
-
-@contextlib.contextmanager
-def job(name: str) -> Iterator[None]:
-    """One start or stop of a service at a time, as systemd's jobs."""
-    os.makedirs(STATE, exist_ok=True)
-    with open(f"{STATE}/{name}.job", "wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def names() -> list[str]:
-    """Services with a state in this boot."""
-    if not os.path.isdir(STATE):
-        return []
-    return [entry.removesuffix(".json") for entry in os.listdir(STATE) if entry.endswith(".json")]
 
 
 def environment(unit: units.Unit, invocation: str, main: int = 0) -> dict[str, str]:
@@ -234,28 +184,6 @@ def _restarts(unit: units.Unit, result: str) -> bool:
     return (policy == "on-success") == (result == "success")
 
 
-def processes(name: str) -> list[int]:
-    """All processes of a service: by invocation, and by descent from its main process."""
-    now = state(name)
-    if not now["invocation"]:
-        return []
-    mark = f"INVOCATION_ID={now['invocation']}".encode()
-    found = {now["main"]} - {0}
-    for pid in (int(entry) for entry in os.listdir("/proc") if entry.isdigit()):
-        with contextlib.suppress(OSError):
-            with open(f"/proc/{pid}/environ", "rb") as file:
-                found |= {pid} if mark in file.read().split(b"\0") else set()
-    return [pid for pid in found if _lives(pid)]
-
-
-def _lives(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(") ")[2][:1] not in ("Z", "X", "")
-    except OSError:
-        return False
-
-
 def stop(unit: units.Unit) -> None:
     """ExecStop, then signals by KillMode, then ExecStopPost. Stopped already: done."""
     with job(unit.name):
@@ -285,7 +213,7 @@ def _kill_rest(unit: units.Unit, seconds: float) -> bool:
         return True
     _signal([main] if mode in ("process", "mixed") else processes(unit.name), number)
     watched = (
-        (lambda: [pid for pid in [main] if pid and _lives(pid)])
+        (lambda: [pid for pid in [main] if pid and lives(pid)])
         if mode in ("process", "mixed")
         else (lambda: processes(unit.name))
     )

@@ -10,10 +10,10 @@ import os
 import signal
 import sys
 
-from lab.hosts.inside import service, units
+from lab.hosts.inside import service, states, units
 
 WANTS = "/etc/systemd/system/multi-user.target.wants"
-STOPPING = f"{service.STATE}/stopping"
+STOPPING = f"{states.STATE}/stopping"
 NOT_ACTIVE, NO_SUCH_UNIT = 3, 4
 FLAGS_WITH_VALUE = ("-p", "--property", "-s", "--signal", "--kill-who", "-t", "--type", "-n")
 
@@ -42,12 +42,12 @@ def restart(name: str) -> int:
 
 def try_restart(name: str) -> int:
     """Restart it if it runs."""
-    return restart(name) if service.state(name)["active"] == "active" else 0
+    return restart(name) if states.state(name)["active"] == "active" else 0
 
 
 def reload(name: str) -> int:
     """ExecReload of a running service."""
-    now, unit = service.state(name), units.load(name)
+    now, unit = states.state(name), units.load(name)
     if now["active"] != "active":
         return 1
     given = service.environment(unit, now["invocation"], now["main"])
@@ -56,14 +56,14 @@ def reload(name: str) -> int:
 
 def is_active(name: str) -> int:
     """Exit 0 if active, else 3, and print which state it is in."""
-    active = service.state(name)["active"]
+    active = states.state(name)["active"]
     print(active)
     return 0 if active in ("active", "reloading") else NOT_ACTIVE
 
 
 def is_failed(name: str) -> int:
     """Exit 0 if failed."""
-    active = service.state(name)["active"]
+    active = states.state(name)["active"]
     print(active)
     return 0 if active == "failed" else 1
 
@@ -129,21 +129,21 @@ def cat(name: str) -> int:
 
 def status(name: str) -> int:
     """A short answer for people."""
-    now = service.state(name)
+    now = states.state(name)
     print(f"{name}\n     Active: {now['active']} ({now['result']})\n   Main PID: {now['main']}")
     return 0 if now["active"] == "active" else NOT_ACTIVE
 
 
 def reset_failed(name: str) -> int:
     """Forget a failure."""
-    if service.state(name)["active"] == "failed":
-        service.update(name, active="inactive", result="success")
+    if states.state(name)["active"] == "failed":
+        states.update(name, active="inactive", result="success")
     return 0
 
 
 def properties(name: str) -> dict[str, str]:
     """What `show` prints."""
-    now = service.state(name)
+    now = states.state(name)
     running = {
         "active": "running",
         "inactive": "dead",
@@ -183,7 +183,7 @@ def show(name: str, wanted: list[str], bare: bool) -> int:
 
 def kill(name: str, number: str) -> int:
     """Signal all processes of a service."""
-    for pid in service.processes(name):
+    for pid in states.processes(name):
         os.kill(pid, getattr(signal, number if number.startswith("SIG") else f"SIG{number}"))
     return 0
 
@@ -191,12 +191,12 @@ def kill(name: str, number: str) -> int:
 def isolate(target: str) -> int:
     """Boot, or shut down in order."""
     if full(target) in ("shutdown.target", "poweroff.target", "reboot.target"):
-        os.makedirs(service.STATE, exist_ok=True)
+        os.makedirs(states.STATE, exist_ok=True)
         open(STOPPING, "wb").close()
         active = [
-            name for name in service.names() if service.state(name)["active"] not in ("inactive", "failed")
+            name for name in states.names() if states.state(name)["active"] not in ("inactive", "failed")
         ]
-        active.sort(key=lambda name: float(service.state(name)["began"]))
+        active.sort(key=lambda name: float(states.state(name)["began"]))
         for name in reversed(units.ordered(active)):
             stop(name)
         return 0
@@ -283,4 +283,6 @@ def dispatch(verb: str, names: list[str], options: dict[str, list[str]]) -> int:
     codes = [VERBS[verb](name) for name in names]
     if "--now" in options and verb in ("enable", "disable"):
         codes += [(start if verb == "enable" else stop)(name) for name in names]
-    return max(codes, default=0)
+    # One active unit of several is enough for these; for all others the worst counts.
+    worst = min if verb in ("is-active", "is-failed", "is-enabled") else max
+    return worst(codes, default=0)
