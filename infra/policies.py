@@ -60,8 +60,10 @@ def _observe(place: Place) -> list[Statement]:
             "Sid": "ObserveEc2",
             "Effect": "Allow",
             "Action": [
+                "ec2:DescribeImages",
                 "ec2:DescribeInstances",
                 "ec2:DescribeNetworkInterfaces",
+                "ec2:DescribeSubnets",
                 "ec2:DescribeVolumes",
             ],
             "Resource": "*",  # these actions know no resources
@@ -70,8 +72,11 @@ def _observe(place: Place) -> list[Statement]:
         {
             "Sid": "ReadDefinitions",
             "Effect": "Allow",
-            "Action": "ssm:GetParametersByPath",
-            "Resource": place.arn("ssm", f"parameter{place.names.definitions}"),
+            "Action": ["ssm:GetParameter", "ssm:GetParametersByPath"],
+            "Resource": [
+                place.arn("ssm", f"parameter{place.names.definitions}"),
+                place.arn("ssm", f"parameter{place.names.definitions}/*"),
+            ],
         },
     ]
 
@@ -121,7 +126,7 @@ def _command(place: Place) -> list[Statement]:
         {
             "Sid": "HearAnswers",
             "Effect": "Allow",
-            "Action": "ssm:ListCommandInvocations",
+            "Action": "ssm:GetCommandInvocation",
             "Resource": "*",  # this action knows no resources
         },
     ]
@@ -134,6 +139,7 @@ def _record(place: Place) -> list[Statement]:
             "Effect": "Allow",
             "Action": [
                 "dynamodb:BatchGetItem",
+                "dynamodb:ConditionCheckItem",
                 "dynamodb:GetItem",
                 "dynamodb:PutItem",
                 "dynamodb:UpdateItem",

@@ -121,6 +121,9 @@ ALLOWED = {
     "read the definitions": function(
         "ssm:GetParametersByPath", PLACE.arn("ssm", "parameter/baton/prod/clusters")
     ),
+    "read one definition": function(
+        "ssm:GetParameter", PLACE.arn("ssm", "parameter/baton/prod/clusters/orders")
+    ),
     "tell what happened": function("events:PutEvents", BUS, **{"events:source": "baton.prod"}),
     "a node's own word": word(SOURCE),
     "two of its own words in one call": word(SOURCE, SOURCE),
@@ -149,6 +152,12 @@ REFUSED = {
     "another stage's table": function("dynamodb:UpdateItem", PLACE.arn("dynamodb", "table/baton-test")),
     "another stage's definitions": function(
         "ssm:GetParametersByPath", PLACE.arn("ssm", "parameter/baton/test/clusters")
+    ),
+    "one of another stage's definitions": function(
+        "ssm:GetParameter", PLACE.arn("ssm", "parameter/baton/test/clusters/orders")
+    ),
+    "a parameter that is no definition": function(
+        "ssm:GetParameter", PLACE.arn("ssm", "parameter/database/password")
     ),
     "change a definition": function(
         "ssm:PutParameter", PLACE.arn("ssm", "parameter/baton/prod/clusters/orders")
