@@ -20,7 +20,7 @@ from node_hook import sigv4
 from node_hook.wallet import NoCredentials, Wallet
 
 CONNECT_SECONDS = 3.0
-READ_SECONDS = 5.0
+READ_SECONDS = 3.0
 """PutEvents answers within 100 ms. A hung endpoint is left for a fresh connection after this."""
 
 IDLE_SECONDS = 45.0

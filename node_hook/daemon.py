@@ -83,6 +83,7 @@ class Daemon:
         if self.ears.stale:
             log.info("discarded %d bytes that were in the FIFO from before", self.ears.stale)
         self.ears.start()
+        self._overhear(adopt=False)
         self.voice.standing = self._present()
         self._say(self.voice.again("start"))
         self.sender.start()
@@ -162,7 +163,7 @@ class Daemon:
         if times & (times - 1) == 0:
             log.warning("ignored a line in the FIFO that keepalived does not write: %r", text[:200])
 
-    def _overhear(self) -> None:
+    def _overhear(self, adopt: bool = True) -> None:
         """Words that other processes appended: publish them; a notify hook's changes the state."""
         try:
             fresh = self.spool.refresh()
@@ -170,7 +171,7 @@ class Daemon:
             log.error("the spool %s cannot be read: %s", self.paths.spool, error)
             return
         self.sender.wake()
-        words = [json.loads(entry.text) for entry in fresh]
+        words = [json.loads(entry.text) for entry in fresh] if adopt else []
         if any(found["kind"] == "transition" for found in words):
             self._adopt(words[-1])
         elif any(found["state"] not in (self.voice.standing.state, "STOP") for found in words):
@@ -186,6 +187,7 @@ class Daemon:
         )
         self._find()
         self._verify()
+        self._show()
 
     # ------------------------------------------------------------------------------ looking
 

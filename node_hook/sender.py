@@ -110,10 +110,12 @@ class Sender:
         """Send a batch; True if all of it was taken (or can never be). Raises Trouble."""
         self._introduce()
         assert self._bus is not None
-        codes = self._bus.put(self._source, [entry.text for entry in batch])
-        self._look_at_clock(self._bus.endpoint.skew)
+        try:
+            codes = self._bus.put(self._source, [entry.text for entry in batch])
+        finally:
+            self._look_at_clock(self._bus.endpoint.skew)
         failed = []
-        for entry, code in zip(batch, codes):
+        for entry, code in zip(batch, codes):  # noqa: B905 (strict= came with Python 3.10)
             if code in HOPELESS:
                 log.error("EventBridge will never take this word (%s), it is dropped: %s", code, entry.text)
             elif code:

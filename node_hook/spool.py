@@ -32,7 +32,7 @@ from node_hook import clock
 FILE_BYTES = 256 * 1024
 """Of each of the two files: room for some 600 words, ten hours of a flapping that never ends."""
 
-LOCK_SECONDS = 2.0
+LOCK_SECONDS = 1.0
 """How long to wait for another process. It holds the lock for one flush, a millisecond or ten."""
 
 WORD_BYTES = 4 * 1024
@@ -62,6 +62,8 @@ class Spool:
         self._tail = 0
         self._place: Optional[Tuple[int, int]] = None
         """File and offset at which the log goes on."""
+        self._unheard: List[Entry] = []
+        """Words that others appended, until `refresh` tells of them."""
         self.lost = 0
         """Words given up because the spool was full of newer ones."""
 
@@ -78,9 +80,11 @@ class Spool:
                 return entry
 
     def refresh(self) -> List[Entry]:
-        """Read what other processes appended; the entries that are new to this one."""
+        """What other processes appended since this was last asked (at first: all there is)."""
         with self._guard, self._locked():
-            return self._read()
+            self._unheard += self._read()
+            found, self._unheard = self._unheard, []
+            return found
 
     def pending(self) -> List[Entry]:
         """The words this process knows of that are not acknowledged, oldest first."""
@@ -107,7 +111,7 @@ class Spool:
     # ------------------------------------------------------------------ under lock and guard
 
     def _append(self, now: float, build: Callable[[int], str]) -> Entry:
-        self._read()
+        self._unheard += self._read()
         sequence = clock.after(self._floor, now)
         entry = Entry(sequence, build(sequence))
         line = _line(entry)

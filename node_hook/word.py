@@ -126,7 +126,7 @@ def check(found: Dict[str, Any]) -> None:
         "priority": _number(found.get("priority"), 0) and found["priority"] <= 255,
         "highest": _number(found.get("highest"), 0),
         "released": _number(found.get("released"), 0),
-        "serving": found.get("serving") is None or _number(found.get("serving"), 0),
+        "serving": found.get("serving", "") is None or _number(found.get("serving"), 0),
         "reason": isinstance(found.get("reason", ""), str),
     }
     bad = [name for name, holds in rules.items() if not holds]

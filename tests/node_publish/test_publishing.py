@@ -111,13 +111,14 @@ def test_other_instances_are_not_ours(running: Node) -> None:
     assert states(running) == ["BACKUP", "FAULT"]
 
 
-@pytest.mark.parametrize("line", ["", "MASTER", 'INSTANCE "baton-orders" DANCING 254', "\x00\xff" * 400, "x" * 9000])
-def test_a_line_that_makes_no_sense_is_logged_and_left(running: Node, line: str) -> None:
-    """Rubbish in the FIFO costs a log line, and the next line counts as ever."""
-    running.line(line)
+def test_lines_that_make_no_sense_are_logged_and_left(running: Node) -> None:
+    """Rubbish in the FIFO costs a log line each, and the next line counts as ever."""
+    rubbish = ["MASTER", 'INSTANCE "baton-orders" DANCING 254', "\x00\xff" * 400, "x" * 9000]
+    for line in ["", *rubbish]:
+        running.line(line)
     running.vrrp("MASTER")
     wait(lambda: "MASTER" in states(running), running)
-    assert not line or "ignored a line" in running.log
+    assert running.log.count("ignored a line") == len(rubbish)
 
 
 def test_the_heartbeat_repeats_the_state_and_says_since_when(node: Node) -> None:
@@ -192,10 +193,11 @@ def test_entries_fail_one_by_one(running: Node) -> None:
     for state in ("MASTER", "BACKUP", "MASTER", "BACKUP"):
         running.vrrp(state)
     wait(lambda: len(running.spooled()) == 6, running)
-    once = [True]
+    first: list[int] = []
 
     def some(call: int, entries: list[dict[str, object]]) -> object:
-        return ["InternalFailure" if i % 2 and once.pop() else "" for i in range(len(entries))] if once else None
+        first.append(call)
+        return ["InternalFailure" if i % 2 and call == first[0] else "" for i in range(len(entries))]
 
     running.bus.behave = some
     wait(lambda: len(states(running)) == 5, running)
@@ -205,16 +207,16 @@ def test_entries_fail_one_by_one(running: Node) -> None:
 
 def test_a_hung_endpoint_hangs_nothing(running: Node) -> None:
     """While the bus hangs the FIFO is read and the spool written; afterwards all arrives."""
-    running.bus.behave = lambda call, entries: 5.5
+    running.bus.behave = lambda call, entries: 3.5
     before = len(running.bus.taken)
     running.vrrp("MASTER")
     wait(lambda: len(running.bus.calls) > before, running)
-    for _ in range(300):
+    for _ in range(20):
         running.vrrp("FAULT")
         running.vrrp("MASTER")
-    wait(lambda: len(running.spooled()) == 603, running)
+    wait(lambda: len(running.spooled()) == 43, running)
     running.bus.behave = lambda call, entries: None
-    wait(lambda: len(states(running)) >= 602, running, 15)
+    wait(lambda: len(states(running)) >= 42, running)
     assert max(running.bus.calls) == 10
 
 
@@ -290,7 +292,7 @@ def test_a_clock_days_ahead_is_told_and_worked_around(node: Node) -> None:
 
     node.bus.behave = strict
     node.ready()
-    assert "259200 s ahead" in node.log or "259199 s ahead" in node.log
+    wait(lambda: "clock is 259" in node.log and "s ahead of AWS's" in node.log, node)
 
 
 def test_a_spool_that_cannot_be_made(node: Node) -> None:
