@@ -1,0 +1,1 @@
+"""The demo: everything in a lab on this machine, broken on purpose, judged from the outside."""

@@ -1,0 +1,55 @@
+"""Between two scenarios the operator mends everything: scenarios do not depend on each other."""
+
+from __future__ import annotations
+
+from lab.demo.lab import Lab
+from lab.demo.trouble import NotSeen
+from lab.hosts.bounded import Failed, Stuck
+from lab.hosts.host import HostDown
+
+WELL_SECONDS = 60.0
+AGENT = "amazon-ssm-agent.service"
+
+
+def restore(lab: Lab) -> None:
+    """Heal every fault, start what is stopped, and wait until all is settled. Raises NotSeen."""
+    lab.cloud.faults.clear()
+    lab.cloud.bus.clear()
+    for name in lab.nodes:
+        restore_node(lab, name)
+    for name in lab.nodes:
+        lab.wait(f"{name} is well", lambda name=name: is_well(lab, name), WELL_SECONDS, poll=0.1)
+    lab.await_settled(WELL_SECONDS)
+
+
+def restore_node(lab: Lab, name: str) -> None:
+    """One node: power, link, freezer, agent, keepalived."""
+    host, instance = lab.host(name), lab.nodes[name]
+    state = lab.cloud.state(instance)
+    if state in ("stopping", "pending"):
+        lab.wait(
+            f"{name} is no longer {state}", lambda: lab.cloud.state(instance) not in ("stopping", "pending"), 30
+        )
+    if lab.cloud.state(instance) == "stopped":
+        lab.start_instance(name)
+        lab.await_power(name, "running")
+    if not host.up:
+        host.boot()
+    host.thaw()
+    host.heal()
+    try:
+        for other in (None, *(lab.host(peer) for peer in lab.others(name))):
+            host.hear_vrrp(other)
+        host.agent_up()
+        host.keepalived_start()
+    except (Failed, Stuck, HostDown) as error:
+        raise NotSeen(f"{name} could not be mended: {error}") from error
+
+
+def is_well(lab: Lab, name: str) -> bool:
+    """Whether EC2, its kernel and its service manager say that a node runs, with all it needs."""
+    host = lab.host(name)
+    if lab.cloud.state(lab.nodes[name]) != "running" or not host.up:
+        return False
+    running = {process.name for process in host.processes() if process.state != "T"}
+    return {"keepalived", "amazon-ssm-agent"[:15]} <= running and host.mailbox.connected

@@ -1,0 +1,97 @@
+"""What a person sees: progress, and for each scenario its timeline, outage and verdicts."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.text import Text
+
+from lab.demo.lab import Lab
+from lab.demo.play import Outcome
+
+WIDTH = 100
+GOOD, BAD = "[green]✓[/green]", "[red]✗[/red]"
+
+
+class Show:
+    """Prints to a console, at most 100 columns wide."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False)
+        self.console.width = min(self.console.width, WIDTH)
+        self._begin = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """A line of progress, with the time since the beginning."""
+        seconds = time.monotonic() - self._begin
+        self.console.print(f"[dim]{seconds:6.1f} s[/dim]  {text}")
+
+    def outcome(self, outcome: Outcome) -> None:
+        """A scenario's results."""
+        self.console.print()
+        mark = GOOD if outcome.good else BAD
+        way = f"{outcome.old} → {outcome.new or 'nobody'}" if outcome.old != outcome.new else f"stays on {outcome.old}"
+        title = f"{mark} [bold]{outcome.scenario.name}[/bold]  {outcome.scenario.story}"
+        self.console.print(title, Text(way if outcome.old else "", "cyan"))
+        for proof in outcome.proofs:
+            self.console.print(f"    [dim]seen:[/dim] {proof}")
+        if outcome.steps:
+            self._timeline(outcome)
+        if outcome.trouble:
+            self.console.print(f"    [red]proves nothing:[/red] {outcome.trouble}")
+        if not outcome.trouble:
+            self.console.print(f"    client's outage [bold]{outcome.outage_seconds * 1000:,.0f} ms[/bold]")
+        self._verdicts(outcome)
+
+    def _timeline(self, outcome: Outcome) -> None:
+        """A bar for each step: when it was reached, of the time until the last."""
+        last = max(step.milliseconds for step in outcome.steps) or 1.0
+        for step in outcome.steps:
+            filled = round(max(0.0, step.milliseconds) / last * 50)
+            bar = Text("    ")
+            bar.append(f"{step.name:<14}")
+            bar.append(f"{step.milliseconds:>8,.0f} ms ", "bold")
+            bar.append("─" * filled, "blue")
+            bar.append("●", "bold blue")
+            self.console.print(bar)
+
+    def _verdicts(self, outcome: Outcome) -> None:
+        good = [v for v in outcome.verdicts if v.holds]
+        if good:
+            self.console.print("    " + "  ".join(f"{GOOD} {verdict.name}" for verdict in good))
+        for verdict in outcome.verdicts:
+            if not verdict.holds:
+                self.console.print(f"    {BAD} [red]{verdict.name} {verdict.sentence}:[/red] {verdict.text}")
+
+    def sum(self, outcomes: list[Outcome]) -> bool:
+        """The closing lines; whether all was good."""
+        bad = [outcome for outcome in outcomes if not outcome.good]
+        unchecked = self._unchecked(outcomes)
+        self.console.print()
+        for name in unchecked:
+            self.console.print(f"{BAD} {name} never had anything to look at: it proves nothing")
+        seconds = time.monotonic() - self._begin
+        if bad or unchecked or not outcomes:
+            names = ", ".join(outcome.scenario.name for outcome in bad) or "nothing was played"
+            self.console.print(f"{BAD} [bold red]red: {names}[/bold red] in {seconds:.0f} s")
+            return False
+        self.console.print(f"{GOOD} [bold]every guarantee held in {len(outcomes)} scenarios[/bold], {seconds:.0f} s")
+        return True
+
+    def _unchecked(self, outcomes: list[Outcome]) -> list[str]:
+        checked: dict[str, int] = {}
+        for outcome in outcomes:
+            for verdict in outcome.verdicts:
+                checked[verdict.name] = checked.get(verdict.name, 0) + verdict.checked
+        return [name for name, count in checked.items() if not count]
+
+    def kept(self, lab: Lab) -> None:
+        """How to play with a lab that is left running."""
+        self.console.print()
+        self.console.print("The lab runs on until Ctrl-C. In another terminal:")
+        for name, instance in lab.nodes.items():
+            self.console.print(f"    nsenter -at {lab.host(name).init} bash      # node {name}, {instance}")
+        for key, value in lab.cloud.environment().items():
+            self.console.print(f"    export {key}={value}")
+        self.console.print("    ./baton status --stage lab")

@@ -1,0 +1,196 @@
+"""Sets the stage: the embedded AWS, the support resources, the deployed app, the hosts.
+
+Everything is made as a user would make it: the support stack's resources from its own template, the
+functions by `chalice deploy`, the definition in Parameter Store, the nodes' files by the renderer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import boto3
+
+from infra.account import Account, connect
+from infra.functions import CHECKOUT, Functions
+from infra.names import CLUSTER_TAG, STAGE_TAG, Names
+from infra.support import Support, make_support
+from infra.wiring import Wiring
+from lab.cloud import Cloud
+from lab.cloud.building import Net, Node
+from lab.demo import broken, plan
+from lab.demo.lab import Lab
+from lab.demo.trouble import Trouble
+from lab.demo.witness import Passage, Witness
+from lab.hosts.hosts import BASE, Hosts, Spec
+from lab.hosts.spec import Credentials
+from node_hook import render
+
+Say: TypeAlias = Callable[[str], None]
+
+INSIDE = Path(__file__).parent / "inside"
+HOOK = CHECKOUT / "node_hook"
+UNITS = (
+    "amazon-ssm-agent.service",
+    *sorted(unit.name for unit in HOOK.glob("*.service")),
+    "keepalived.service",
+)
+FIRST_SECONDS = 60.0
+"""Until somebody serves for the first time."""
+
+
+@contextmanager
+def stage(say: Say, broken_as: str = "", base: Path = BASE) -> Iterator[Lab]:
+    """A lab in which the app is deployed and the first owner serves; gone when the block ends."""
+    hosts = Hosts.open(base)
+    try:
+        with Cloud.start(latencies=plan.LATENCIES) as cloud, environment(cloud.environment()):
+            lab = raise_curtain(cloud, hosts, say, broken_as)
+            try:
+                yield lab
+            finally:
+                lab.close()
+    finally:
+        say("taking the lab down")
+        left = hosts.close()
+        if left:
+            say("could not be removed: " + "; ".join(left))
+
+
+@contextmanager
+def environment(variables: dict[str, str]) -> Iterator[None]:
+    """The process speaks to the lab's AWS, and to no other."""
+    before = dict(os.environ)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def raise_curtain(cloud: Cloud, hosts: Hosts, say: Say, broken_as: str) -> Lab:
+    """Everything up to the first owner that serves."""
+    say("embedded AWS: VPC, subnet, three nodes, four volumes")
+    endpoint = hosts.network.gateway(cloud.endpoint)
+    passage = Passage(hosts)
+    cloud.use(passage)
+    names = Names(plan.STAGE)
+    support = make_support(boto3.Session(), plan.STAGE)
+    net = cloud.network(plan.VPC, plan.SUBNET)
+    nodes = launch(cloud, net, support)
+    volumes = make_volumes(cloud, hosts)
+    definition = plan.definition([node.id for node in nodes.values()], volumes)
+    put_definition(cloud, names, definition)
+    for name, node in nodes.items():
+        hosts.add(node_spec(cloud, name, node, nodes, definition, endpoint))
+    hosts.add(Spec(instance=plan.CLIENT, name=plan.CLIENT, address=plan.CLIENT_ADDRESS, files=client_files()))
+    witness = Witness(cloud, hosts, passage)
+    witness.start({node.id: name for name, node in nodes.items()}, volumes, plan.ADDRESS)
+    lab = Lab(cloud, hosts, witness, {name: node.id for name, node in nodes.items()}, tuple(volumes))
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        say("deploying the app with `chalice deploy`, while the hosts boot")
+        deployed = pool.submit(deploy, connect(), names, support, hosts.directory, broken_as)
+        hosts.boot()
+        wait_for(deployed)
+    say("waiting for the first owner")
+    lab.start_client()
+    lab.note_start()
+    # A broken build is not expected to get here: the scenarios will say what it lacks.
+    lab.await_settled(FIRST_SECONDS if not broken_as else FIRST_SECONDS / 3, must=not broken_as)
+    return lab
+
+
+def wait_for(deployed: Future[None]) -> None:
+    """The deployment's end, with its error if it had one."""
+    deployed.result(timeout=300.0)
+
+
+def deploy(account: Account, names: Names, support: Support, directory: Path, broken_as: str) -> None:
+    """`chalice deploy` of this checkout, or of a broken copy of it, and the wiring of its events."""
+    checkout = broken.build(broken_as, directory / "source") if broken_as else CHECKOUT
+    lines: list[str] = []
+    functions = Functions(account, names, lambda: support, checkout=checkout, state=directory / "deploy")
+    try:
+        functions.prepare()
+        functions.carry_out(lines.append)
+        Wiring(account, names, lambda: support).carry_out(lines.append)
+    except Exception as error:  # whatever it is, the lines before it tell the reader more
+        raise Trouble(f"the app could not be deployed: {error}\n" + "\n".join(lines[-20:])) from error
+
+
+def launch(cloud: Cloud, net: Net, support: Support) -> dict[str, Node]:
+    """The three instances, running."""
+    tags = {STAGE_TAG: plan.STAGE, CLUSTER_TAG: plan.CLUSTER}
+    nodes = {
+        name: cloud.launch(net, name, address, profile=support.node_profile, tags=tags, wait=False)
+        for name, address in plan.NODES.items()
+    }
+    cloud.until(lambda: all(cloud.state(node.id) == "running" for node in nodes.values()), 20.0)
+    return nodes
+
+
+def make_volumes(cloud: Cloud, hosts: Hosts) -> list[str]:
+    """The cluster's volumes, with their filesystems."""
+    tags = {STAGE_TAG: plan.STAGE, CLUSTER_TAG: plan.CLUSTER}
+    volumes = []
+    for disk in plan.DISKS:
+        volume = cloud.volume(tags=tags)
+        hosts.disks.create(volume, megabytes=disk.megabytes, filesystem=disk.filesystem)
+        volumes.append(volume)
+    return volumes
+
+
+def put_definition(cloud: Cloud, names: Names, definition: dict[str, Any]) -> None:
+    """Put the cluster's definition where the app reads it."""
+    cloud.client("ssm").put_parameter(
+        Name=names.definition(plan.CLUSTER), Type="String", Value=json.dumps(definition), Overwrite=True
+    )
+
+
+def node_spec(
+    cloud: Cloud, name: str, node: Node, nodes: dict[str, Node], definition: dict[str, Any], endpoint: str
+) -> Spec:
+    """A node with the hook, keepalived and the ledger."""
+    addresses = {each.id: each.address for each in nodes.values()}
+    keys = cloud.credentials(node.id)
+    return Spec(
+        instance=node.id,
+        name=name,
+        address=node.address,
+        interface=node.interface,
+        region=cloud.region,
+        zone=node.zone,
+        role=Names(plan.STAGE).node_role,
+        credentials=Credentials(keys.access_key, keys.secret_key, keys.token),
+        node=render.node_json(
+            definition, node.id, stage=plan.STAGE, region=cloud.region, endpoint_url=endpoint
+        ),
+        files={
+            "/etc/keepalived/keepalived.conf": render.keepalived_conf(
+                definition, node.id, addresses, stage=plan.STAGE
+            ),
+            "/opt/ledger/ledger.py": (INSIDE / "ledger.py").read_text(encoding="utf-8"),
+            f"/etc/systemd/system/{plan.LEDGER_UNIT}": plan.LEDGER_SERVICE,
+            **{f"{disk.mount}/.keep": "" for disk in plan.DISKS},
+        },
+        units=UNITS,
+    )
+
+
+def client_files() -> dict[str, str]:
+    """What the client's host needs."""
+    return {"/opt/ledger/client.py": (INSIDE / "client.py").read_text(encoding="utf-8")}
+
+
+def monotonic_of(wall: float) -> float:
+    """A wall clock's moment on the monotonic clock."""
+    return wall - time.time() + time.monotonic()
