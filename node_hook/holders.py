@@ -8,6 +8,7 @@ Process 1, this process and its parents are named but never signalled.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -23,6 +24,13 @@ _LOOK_SECONDS = 5.0
 """A look at all of /proc. It is done in a child, for a stat on a hung network mount may hang."""
 
 
+class Where(NamedTuple):
+    """A filesystem: its devices (major:minor, as st_dev), and the numbers of its mounts."""
+
+    devices: "set[str]"
+    mounts: "set[int]"
+
+
 class Holder(NamedTuple):
     """A process that holds the filesystem, and by what."""
 
@@ -33,15 +41,15 @@ class Holder(NamedTuple):
     protected: bool
 
 
-def find(devices: "set[str]", until: float, proc: str = "/proc") -> "list[Holder]":
-    """The holders of the filesystems on these devices (major:minor), ours excepted."""
+def find(where: Where, until: float, proc: str = "/proc") -> "list[Holder]":
+    """The holders of these filesystems, this process excepted."""
     me = os.getpid()
     protected = {1, *parents(me, proc)}
 
     def look() -> int:
         for pid in pids(proc):
             if pid not in (me, os.getpid()):
-                held = held_by(pid, devices, proc)
+                held = held_by(pid, where, proc)
                 if held is not None:
                     holder = Holder(pid, _name(pid, proc), *held, pid in protected)
                     os.write(1, json.dumps(holder).encode() + b"\n")
@@ -52,24 +60,24 @@ def find(devices: "set[str]", until: float, proc: str = "/proc") -> "list[Holder
     return [Holder(*json.loads(line)) for line in lines]
 
 
-def tell(found: Iterable[Holder], devices: "set[str]", number: int, proc: str = "/proc") -> "list[int]":
+def tell(found: Iterable[Holder], where: Where, number: int, proc: str = "/proc") -> "list[int]":
     """Signal the holders that are not protected and still hold; the numbers of those told."""
     return [
         holder.pid
         for holder in found
-        if not holder.protected and tell_pid(holder.pid, devices, number, proc)
+        if not holder.protected and tell_pid(holder.pid, where, number, proc)
     ]
 
 
-def tell_pid(pid: int, devices: "set[str]", number: int, proc: str = "/proc") -> bool:
-    """Signal one process if it holds one of the devices; whether it was signalled."""
+def tell_pid(pid: int, where: Where, number: int, proc: str = "/proc") -> bool:
+    """Signal one process if it holds one of them; whether it was signalled."""
     try:
         handle = os.pidfd_open(pid)
     except OSError:
         return False
     try:
         # Looked at with the handle open: the number may have gone to another process since.
-        if held_by(pid, devices, proc) is None:
+        if held_by(pid, where, proc) is None:
             return False
         signal.pidfd_send_signal(handle, number)
         return True
@@ -79,7 +87,7 @@ def tell_pid(pid: int, devices: "set[str]", number: int, proc: str = "/proc") ->
         os.close(handle)
 
 
-def by_kernel(points: "set[str]", devices: "set[str]", sys_block: str, proc: str) -> "list[str]":
+def by_kernel(points: "set[str]", sys_block: str, proc: str) -> "list[str]":
     """What the kernel itself keeps open there: swap files, loop devices, overlays."""
     found = []
     inside = tuple(point + "/" for point in points)
@@ -111,8 +119,8 @@ def name_them(found: Iterable[Holder], signals: "dict[int, str]") -> "list[dict[
     return named[:MOST_NAMED]
 
 
-def held_by(pid: int, devices: "set[str]", proc: str) -> "Optional[tuple[str, str]]":
-    """By what a process, any of its threads, holds one of the devices."""
+def held_by(pid: int, where: Where, proc: str) -> "Optional[tuple[str, str]]":
+    """By what a process, any of its threads, holds one of them."""
     home = f"{proc}/{pid}"
     try:
         tasks = os.listdir(f"{home}/task")
@@ -120,9 +128,9 @@ def held_by(pid: int, devices: "set[str]", proc: str) -> "Optional[tuple[str, st
         return None
     for task in tasks:
         for how, path in _links(f"{home}/task/{task}"):
-            if _is_on(path, devices):
+            if _is_on(path, where):
                 return how, _target(path)
-    return _mapped(home, devices)
+    return _mapped(home, where)
 
 
 def _links(home: str) -> "Iterator[tuple[str, str]]":
@@ -137,22 +145,36 @@ def _links(home: str) -> "Iterator[tuple[str, str]]":
         yield "open", f"{home}/fd/{descriptor}"
 
 
-def _is_on(path: str, devices: "set[str]") -> bool:
+def _is_on(path: str, where: Where) -> bool:
     try:
         if not os.readlink(path).startswith("/"):
             return False
         found = os.stat(path)
+    except OSError as error:
+        # XFS on a device that was pulled fails every stat: only its mount is known.
+        return error.errno == errno.EIO and _mount_of(path) in where.mounts
+    return f"{os.major(found.st_dev)}:{os.minor(found.st_dev)}" in where.devices
+
+
+def _mount_of(path: str) -> int:
+    """The number of the mount that a link in /proc leads to, 0 if unknown; asks no filesystem."""
+    try:
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
-        return False
-    return f"{os.major(found.st_dev)}:{os.minor(found.st_dev)}" in devices
+        return 0
+    try:
+        lines = _lines(f"/proc/self/fdinfo/{descriptor}")
+        return next((int(line.split()[1]) for line in lines if line.startswith("mnt_id:")), 0)
+    finally:
+        os.close(descriptor)
 
 
-def _mapped(home: str, devices: "set[str]") -> "Optional[tuple[str, str]]":
+def _mapped(home: str, where: Where) -> "Optional[tuple[str, str]]":
     for line in _lines(f"{home}/maps"):
         fields = line.split(None, 5)
         if len(fields) == 6:
             major, _, minor = fields[3].partition(":")
-            if f"{int(major, 16)}:{int(minor, 16)}" in devices:
+            if f"{int(major, 16)}:{int(minor, 16)}" in where.devices:
                 return "mapped", fields[5]
     return None
 

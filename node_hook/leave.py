@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Optional
 
 from node_hook import devices, holders, mounts, strike, units
 from node_hook.devices import Device
+from node_hook.holders import Where
 from node_hook.job import Failed, Job
 from node_hook.mounts import Mount, Namespace
 
@@ -23,6 +24,9 @@ these are strays, and a release is given 20 s in all."""
 STRIKE_SECONDS = 0.3
 """How long to race a supervisor that starts a holder again, before looking around anew."""
 
+DYING_SECONDS = 1.0
+"""A killed process that has not ended by then hangs in the kernel."""
+
 GONE_SECONDS = 1.0
 """An unmount of a pulled device fails at once or hangs: past this it is detached lazily."""
 
@@ -32,13 +36,13 @@ AGAIN_SECONDS = 0.03
 
 @dataclass
 class _Scene:
-    """The devices to be free of; `known` are those whose file is known, by number."""
+    """The filesystems to be free of; `known` are the devices whose file is known, by number."""
 
-    numbers: "set[str]"
+    where: Where
     known: "dict[str, Device]"
-    signals: "dict[int, str]"
+    seen: "dict[int, holders.Holder]" = field(default_factory=dict)
+    signals: "dict[int, str]" = field(default_factory=dict)
     grace_until: Optional[float] = None
-    foreign: "frozenset[str]" = frozenset()
 
 
 def let_go(job: Job, until: float) -> None:
@@ -81,7 +85,9 @@ def _survey(job: Job, until: float) -> _Scene:
             numbers.add(found.number)
             known[found.number] = found
     _spare_the_system(numbers, job)
-    return _Scene(numbers, known, {})
+    scene = _Scene(Where(numbers, set()), known)
+    scene.where.mounts.update(mount.id for _, mount in _mounted(scene, until, job.paths.proc))
+    return scene
 
 
 def _spare_the_system(numbers: "set[str]", job: Job) -> None:
@@ -92,16 +98,27 @@ def _spare_the_system(numbers: "set[str]", job: Job) -> None:
 
 
 def _free(job: Job, scene: _Scene, until: float) -> None:
-    while True:
-        left = _unmount_everywhere(job, scene, until)
-        gone = {number for number in scene.numbers if devices.is_gone(number, job.paths)}
-        if not left and not _used(scene, gone, until):
-            return
-        found = holders.find(scene.numbers, until, job.paths.proc)
-        job.holders = holders.name_them(found, scene.signals) or job.holders
-        if time.time() >= until:
-            raise Failed("busy", _who_holds(job, scene, found, left))
-        _press(job, scene, found, left, until)
+    try:
+        while True:
+            left = _unmount_everywhere(job, scene, until)
+            gone = {number for number in scene.where.devices if devices.is_gone(number, job.paths)}
+            in_use = bool(left) or _used(scene, gone, until)
+            if not in_use and not gone:
+                return
+            found = holders.find(scene.where, until, job.paths.proc)
+            scene.seen.update({holder.pid: holder for holder in found})
+            if not in_use and (not found or _had_their_chance(scene)):
+                # Who still has a dead filesystem open can neither write to it nor mount it again.
+                return
+            if time.time() >= until:
+                raise Failed("busy", _who_holds(job, scene, found, left))
+            _press(job, scene, found, left, until)
+    finally:
+        job.holders = holders.name_them(scene.seen.values(), scene.signals)
+
+
+def _had_their_chance(scene: _Scene) -> bool:
+    return scene.grace_until is not None and time.time() > scene.grace_until + DYING_SECONDS
 
 
 def _unmount_everywhere(
@@ -116,7 +133,7 @@ def _unmount_everywhere(
         lazily = [
             (mount, mounts.MNT_DETACH)
             for mount, _ in targets
-            if codes[mount.point] and (mount in gone or mount.device not in scene.numbers)
+            if codes[mount.point] and (mount in gone or mount.device not in scene.where.devices)
         ]
         if lazily:
             # A pulled device: no write can be lost by it that is not lost already. A filesystem
@@ -132,7 +149,7 @@ def _mounted(
 ) -> "list[tuple[Optional[Namespace], Mount]]":
     found = []
     for namespace, table in mounts.everywhere(until, proc):
-        found += [(namespace, mount) for mount in mounts.on_devices(table, scene.numbers)]
+        found += [(namespace, mount) for mount in mounts.on_devices(table, scene.where.devices)]
     return found
 
 
@@ -145,10 +162,11 @@ def _by_namespace(
     return list(grouped.items())
 
 
-def _used(scene: _Scene, gone: "set[str]", until: float) -> "list[Device]":
-    """Devices that the kernel still uses though no table shows a mount; see `devices.in_use`."""
+def _used(scene: _Scene, gone: "set[str]", until: float) -> bool:
+    """Whether the kernel uses a device though no table shows a mount; see `devices.in_use`."""
     soon = max(until, time.time() + 1.0)
-    return [d for d in scene.known.values() if d.number not in gone and devices.in_use(d, soon)]
+    alive = [device for device in scene.known.values() if device.number not in gone]
+    return any(devices.in_use(device, soon) for device in alive)
 
 
 def _press(
@@ -171,7 +189,7 @@ def _press(
     ours = [mount.point for namespace, mount in left if namespace is None]
     if ours:
         killed = strike.strike(
-            list(reversed(ours)), scene.numbers, min(until, now + STRIKE_SECONDS), job.paths.proc
+            list(reversed(ours)), scene.where, min(until, now + STRIKE_SECONDS), job.paths.proc
         )
         scene.signals.update(dict.fromkeys(killed, "KILL"))
     else:
@@ -181,7 +199,7 @@ def _press(
 def _tell(
     scene: _Scene, found: "list[holders.Holder]", number: int, name: str, proc: str
 ) -> None:
-    for pid in holders.tell(found, scene.numbers, number, proc):
+    for pid in holders.tell(found, scene.where, number, proc):
         scene.signals[pid] = name
 
 
@@ -193,7 +211,7 @@ def _who_holds(
 ) -> str:
     points = {mount.point for _, mount in left} or {volume.mount for volume in job.volumes}
     names = [f"{h.name} (pid {h.pid}, {h.how} {h.path})" for h in found[:5]]
-    names += holders.by_kernel(points, scene.numbers, job.paths.sys_block, job.paths.proc)
+    names += holders.by_kernel(points, job.paths.sys_block, job.paths.proc)
     who = ", ".join(names) or "the kernel, for a reason that no table shows"
     return f"still in use at the deadline: {_places(left) or 'not mounted'}; held by {who}"
 

@@ -11,8 +11,8 @@ from node_hook.duty import Refusal
 from node_hook.job import Job, answer, say
 from node_hook.leave import let_go
 
-LEAST_SECONDS = 10.0
-"""A release that comes late is still worth doing: it gets this long."""
+LATE_SECONDS = 10.0
+"""A release that comes after its deadline is still worth doing: it gets this long."""
 
 
 def release(job: Job) -> "dict[str, Any]":
@@ -27,7 +27,8 @@ def release(job: Job) -> "dict[str, Any]":
         )
     if isinstance(verdict, Refusal):
         return answer(job, verdict.result, verdict.code, verdict.text)
-    until = max(job.order.deadline, time.time() + LEAST_SECONDS)
+    now = time.time()
+    until = job.order.deadline if job.order.deadline > now else now + LATE_SECONDS
     say("lock")
     with epochs.work(job.paths, f"release, epoch {job.order.epoch}", until):
         let_go(job, until)

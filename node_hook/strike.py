@@ -12,13 +12,14 @@ import signal
 import time
 
 from node_hook import children, holders
+from node_hook.holders import Where
 from node_hook.mounts import UMOUNT_NOFOLLOW
 
 SPIN_SECONDS = 0.002
 """A killed process is gone within this, and its successor may be there soon after."""
 
 
-def strike(points: "list[str]", devices: "set[str]", until: float, proc: str) -> "list[int]":
+def strike(points: "list[str]", where: Where, until: float, proc: str) -> "list[int]":
     """Kill holders and unmount these points, deepest first, until it is done; who was killed."""
     spare = {1, os.getpid(), *holders.parents(os.getpid(), proc)}
 
@@ -32,7 +33,7 @@ def strike(points: "list[str]", devices: "set[str]", until: float, proc: str) ->
             for pid in holders.pids(proc):
                 if pid in harmless:
                     continue
-                if holders.tell_pid(pid, devices, signal.SIGKILL, proc):
+                if holders.tell_pid(pid, where, signal.SIGKILL, proc):
                     os.write(1, b"%d\n" % pid)
                 else:
                     harmless.add(pid)

@@ -1,0 +1,222 @@
+"""release: after it nothing uses the device, and nobody but holders came to harm."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.lab_node.rig import Node, wait_for
+
+STUBBORN = "trap '' TERM; exec 9>{mount}/held; touch {home}/ready-{name}; while :; do sleep 0.1 9>&-; done"
+
+
+def stubborn(node: Node, name: str = "x") -> subprocess.Popen[bytes]:
+    """A process that holds a file and ignores SIGTERM."""
+    command = STUBBORN.format(mount=node.mount, home=node.home, name=name)
+    return node.spawn(command, (node.home / f"ready-{name}").exists)
+
+
+def free(node: Node, loop: str) -> bool:
+    """Whether the kernel lets the device be opened exclusively: nobody has it mounted anywhere."""
+    code = f"import os; os.open({loop!r}, os.O_RDONLY | os.O_EXCL)"
+    return subprocess.run(["python3", "-c", code], timeout=10, capture_output=True, check=False).returncode == 0
+
+
+def test_clean_release_is_idempotent_and_remembered(node: Node) -> None:
+    """Released twice is released; the epoch is on disk; an older one is refused for ever."""
+    disk = node.disk()
+    assert node.acquire(1).gist == ("acquired", "")
+    for _ in range(2):
+        ran = node.release(2)
+        assert ran.gist == ("released", "") and ran.code == 0
+        assert not node.mounted() and free(node, disk.loop)
+    word = ran.answer["word"]
+    assert (word["highest"], word["released"], word["serving"]) == (2, 1, None)
+    assert node.release(1).gist == ("refused", "older-epoch")
+    assert node.acquire(1).gist == ("refused", "older-epoch")
+    assert node.memory()["highest"] == 2
+
+
+@pytest.mark.parametrize(
+    ("how", "command"),
+    [
+        ("open", "exec 9>{m}/file; touch {r}; sleep 60"),
+        ("cwd", "cd {m}; touch {r}; sleep 60"),
+        ("root", "mkdir {m}/root; python3 -c '"
+                 "import os,time; d=os.open(\"/\",0); os.chroot(\"{m}/root\"); os.fchdir(d); os.close(d);"
+                 "open(\"{r}\"[1:],\"w\"); time.sleep(60)'"),
+        ("mapped", "cp /bin/sleep {m}/prog; {m}/prog 60 & sleep 0.2; touch {r}; wait"),
+    ],
+)
+def test_holders_are_named_and_ended(node: Node, how: str, command: str) -> None:
+    """Whatever way a process holds the filesystem, it is found, named and told to end."""
+    node.disk()
+    node.acquire(1)
+    ready = node.home / "ready"
+    node.spawn(command.format(m=node.mount, r=ready), ready.exists)
+    ran = node.release(2)
+    assert ran.gist == ("released", "")
+    assert how in {holder["how"] for holder in ran.answer["holders"]}
+    assert not node.mounted()
+
+
+def test_sigkill_follows_sigterm_and_spares_who_does_not_hold(node: Node) -> None:
+    """One that ignores SIGTERM is killed; one with the same path elsewhere is not touched."""
+    disk = node.disk()
+    node.acquire(1)
+    elsewhere = node.home / "elsewhere"
+    elsewhere.mkdir()
+    innocent = node.spawn(f"cd {elsewhere}; exec 9>{elsewhere}/held; exec sleep 60", (elsewhere / "held").exists)
+    holder = stubborn(node)
+    ran = node.release(2)
+    assert ran.gist == ("released", "") and free(node, disk.loop)
+    assert "KILL" in {entry.get("signal") for entry in ran.answer["holders"]}
+    wait_for(lambda: holder.poll() is not None)
+    assert innocent.poll() is None
+
+
+def test_a_supervisor_that_respawns_holders_loses(node: Node) -> None:
+    """Holders that come back within a millisecond are met until the unmount wins; theirs lives."""
+    disk = node.disk()
+    node.acquire(1)
+    supervisor = node.spawn(
+        f"while :; do sh -c 'trap \"\" TERM; exec 9<{node.mount} && touch {node.home}/ready; sleep 60 9<&9'; done",
+        (node.home / "ready").exists,
+    )
+    ran = node.release(2, seconds=9)
+    assert ran.gist == ("released", ""), ran.answer["text"]
+    assert free(node, disk.loop)
+    assert supervisor.poll() is None
+
+
+def test_bind_mounts_and_nested_mounts_go_too(node: Node) -> None:
+    """A bind of a subdirectory elsewhere, a tmpfs inside with a process in it."""
+    disk = node.disk()
+    node.acquire(1)
+    node.sh(f"mkdir {node.mount}/sub {node.mount}/nested {node.home}/bind && mount --bind {node.mount}/sub {node.home}/bind")
+    node.sh(f"mount -t tmpfs none {node.mount}/nested")
+    inside = node.spawn(f"cd {node.mount}/nested; touch {node.home}/ready; exec sleep 60", (node.home / "ready").exists)
+    ran = node.release(2)
+    assert ran.gist == ("released", ""), ran.answer["text"]
+    assert free(node, disk.loop) and not node.mounted()
+    assert inside.poll() is None, "a process on a filesystem that is not ours was killed"
+
+
+def test_another_mount_namespace_is_freed(node: Node) -> None:
+    """A container's copy of the mount keeps the filesystem alive: it is unmounted in there."""
+    disk = node.disk()
+    node.acquire(1)
+    ready = node.home / "ready"
+    other = node.spawn(f"exec unshare -m --propagation private sh -c 'touch {ready}; exec sleep 60'", ready.exists)
+    ran = node.release(2)
+    assert ran.gist == ("released", ""), ran.answer["text"]
+    assert free(node, disk.loop)
+    assert other.poll() is None, "holding a namespace is no reason to be killed"
+
+
+def test_a_namespace_without_a_process_is_freed(node: Node) -> None:
+    """A namespace that only a bound file keeps alive."""
+    disk = node.disk()
+    node.acquire(1)
+    node.sh(
+        f"mkdir {node.home}/ns && mount -t tmpfs none {node.home}/ns && mount --make-private {node.home}/ns"
+        f" && touch {node.home}/ns/mnt && (unshare -m --propagation private sleep 1 & p=$!; sleep 0.3;"
+        f" mount --bind /proc/$p/ns/mnt {node.home}/ns/mnt; wait)"
+    )
+    ran = node.release(2)
+    assert ran.gist == ("released", ""), ran.answer["text"]
+    assert free(node, disk.loop)
+
+
+def test_a_lazily_detached_mount_does_not_count_as_released(node: Node) -> None:
+    """No table shows it, but the kernel still uses the device: its holder is found all the same."""
+    disk = node.disk()
+    node.acquire(1)
+    holder = stubborn(node)
+    node.sh(f"umount -l {node.mount}")
+    assert not node.mounted() and not free(node, disk.loop)
+    ran = node.release(2)
+    assert ran.gist == ("released", "") and free(node, disk.loop)
+    wait_for(lambda: holder.poll() is not None)
+
+
+def test_what_cannot_be_freed_is_said(node: Node) -> None:
+    """A holder that is spared (one of our own parents) leaves the answer busy, with its name."""
+    node.disk()
+    node.acquire(1)
+    script = Path(__file__).resolve().parents[2] / "node_hook/node.py"
+    began = time.monotonic()
+    out = node.sh(
+        f"cd {node.mount} && timeout 25 python3 -IS {script} release --cluster orders --epoch 2"
+        f" --deadline {time.time() + 1} 2>/dev/null; true",
+        timeout=30,
+    )
+    assert '"busy"' in out and '"protected":true' in out
+    assert node.mounted() and time.monotonic() - began < 25
+    assert node.memory()["highest"] == 2 and node.memory()["released"] == 0
+
+
+@pytest.mark.parametrize("make", ["mkfs.ext4 -q -F", "mkfs.xfs -q -f"])
+def test_a_pulled_device_is_cleaned_up(node: Node, make: str) -> None:
+    """A device that vanished under a mount, with a process on it: gone from the table, in time."""
+    node.config["volumes"][0]["filesystem"] = make.split()[0].partition(".")[2]
+    disk = node.disk(make=make)
+    assert node.acquire(1).gist == ("acquired", "")
+    holder = stubborn(node)
+    node.yank(disk)
+    assert node.mounted()
+    began = time.monotonic()
+    ran = node.release(2)
+    assert ran.gist == ("released", ""), ran.answer["text"]
+    assert not node.mounted() and time.monotonic() - began < 15
+    wait_for(lambda: holder.poll() is not None)
+
+
+def test_units_stop_in_reverse_and_a_stubborn_one_is_killed(node: Node) -> None:
+    """Each has its deadline; what systemd cannot stop does not stop the release."""
+    node.disk()
+    node.config["units"] = ["first.service", "second.service"]
+    node.config["unit_seconds"] = 1
+    (node.home / "units/first.service").write_text(f"exec 9>{node.mount}/a; while :; do sleep 0.1 9>&-; done")
+    (node.home / "units/second.service").write_text("trap '' TERM; while :; do sleep 0.1; done")
+    assert node.acquire(1).gist == ("acquired", "")
+    ran = node.release(2)
+    assert ran.gist == ("released", "")
+    assert "second.service" in ran.answer["text"]
+    log = (node.home / "units/log").read_text()
+    assert log.index("start first") < log.index("start second")
+    assert log.index("stop second") < log.index("stop first")
+
+
+def test_an_address_left_by_a_dead_keepalived_is_deleted(node: Node) -> None:
+    """No keepalived runs, the address is still there: it goes."""
+    node.sh("ip link add d0 type veth peer name d1 && ip link set d0 up && ip address add 10.9.0.100/24 dev d0")
+    node.config["addresses"] = [{"address": "10.9.0.100", "interface": "d0", "prefix": 24}]
+    ran = node.release(1)
+    assert ran.gist == ("released", "") and "deleted 10.9.0.100/24" in ran.answer["text"]
+    assert "10.9.0.100" not in node.sh("ip -o address show")
+
+
+def test_a_late_rerun_does_not_take_down_what_was_acquired_since(node: Node) -> None:
+    """The agent runs a finished command again after a restart, hours later."""
+    node.disk()
+    node.release(1)
+    node.acquire(1)
+    assert node.release(1, seconds=-100).gist == ("refused", "past-deadline")
+    assert node.mounted()
+
+
+def test_a_lock_held_past_its_deadline_says_by_whom(node: Node) -> None:
+    """The answer names the process and what it does."""
+    node.home.joinpath("state").mkdir(exist_ok=True)
+    node.spawn(
+        f"exec 9>>{node.home}/state/lock; flock 9; echo '{{\"pid\": 77, \"what\": \"acquire, epoch 6\","
+        f" \"since\": 1, \"until\": 2}}' > {node.home}/state/lock; touch {node.home}/ready; sleep 60",
+        (node.home / "ready").exists,
+    )
+    ran = node.release(7, seconds=0.5)
+    assert ran.gist == ("refused", "locked") and ran.code == 6
+    assert "process 77 (acquire, epoch 6)" in ran.answer["text"] and "past its deadline" in ran.answer["text"]
