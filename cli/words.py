@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from rich.box import Box
 from rich.console import Console
 from rich.table import Table
 
@@ -18,8 +17,6 @@ STANDING: Final[dict[str, str]] = {
     "paused": "cyan",
     "new": "dim",
 }
-LINES: Final = Box("    \n    \n    \n    \n    \n    \n    \n    \n", ascii=True)
-"""No lines at all: columns and space are enough, and they survive a paste into a chat."""
 
 
 def console() -> Console:
@@ -60,7 +57,7 @@ def clock(moment: float) -> str:
 
 def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     """A table without lines, its head in grey."""
-    made = Table(box=LINES, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
+    made = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
     for column in columns:
         # The one column that may be long folds at words; ids and ages never do.
         made.add_column(column, justify="right" if column in right else "left", no_wrap=column not in FOLDED)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +21,7 @@ from cli.main import baton
 from infra.names import Names
 
 REGION = "eu-west-1"
+NUMBERS = itertools.count(1)
 
 
 @dataclass
@@ -78,57 +81,59 @@ class Stage:
             granted_at=now - 61, because=because, marks=marks,
         )
 
+    def make_document(self, then: Callable[[], object]) -> None:
+        """Registers the people's document, and what the world does once the owner was asked.
+
+        The command follows the record for real; that the record changes is what a Lambda would do.
+        """
+        ssm = boto3.client("ssm", REGION)
+        content = {"schemaVersion": "2.2", "description": "stands for the real one", "mainSteps": []}
+        ssm.create_document(
+            Name=self.names.people_document, Content=json.dumps(content), DocumentType="Command"
+        )
+
+        def world() -> None:
+            until = time.monotonic() + 60
+            while not self.commands() and time.monotonic() < until:
+                time.sleep(0.1)
+            then()
+
+        threading.Thread(target=world, daemon=True).start()
+
+    def define(self, cluster: str, definition: dict[str, Any]) -> None:
+        """Puts a definition, broken or not, into Parameter Store."""
+        boto3.client("ssm", REGION).put_parameter(
+            Name=self.names.definition(cluster), Value=json.dumps(definition), Type="String"
+        )
+
+    def commands(self) -> list[Any]:
+        """What SSM was asked to run with this stage's documents."""
+        sent = boto3.client("ssm", REGION).list_commands()["Commands"]
+        return [command for command in sent if command["DocumentName"] == self.names.people_document]
+
     def definition(self) -> dict[str, Any]:
         """The definition as it is in Parameter Store now."""
         got = boto3.client("ssm", REGION).get_parameter(Name=self.names.definition("orders"))
         return dict(json.loads(got["Parameter"]["Value"]))
 
 
-@pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty account."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    with mock_aws():
-        yield
+@pytest.fixture(scope="module")
+def account() -> Iterator[None]:
+    """An account with nothing of Baton's in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            patch.setenv(name, "testing")
+        patch.setenv("AWS_DEFAULT_REGION", REGION)
+        for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "BATON_STAGE"):
+            patch.delenv(name, raising=False)
+        with mock_aws():
+            yield
 
 
-@pytest.fixture
-def stage(account: None) -> Stage:
-    """The stage `test`."""
-    names = Names("test")
+@pytest.fixture(scope="module")
+def machines(account: None) -> tuple[str, str, str, str]:
+    """Two instances, a volume and an address on the first. moto takes seconds to make its first VPC."""
     ec2 = boto3.client("ec2", REGION)
-    a, b, volume, address = _resources(ec2)
-    dynamodb = boto3.client("dynamodb", REGION)
-    dynamodb.create_table(
-        TableName=names.table,
-        KeySchema=[
-            {"AttributeName": "pk", "KeyType": "HASH"},
-            {"AttributeName": "sk", "KeyType": "RANGE"},
-        ],
-        AttributeDefinitions=[
-            {"AttributeName": "pk", "AttributeType": "S"},
-            {"AttributeName": "sk", "AttributeType": "S"},
-        ],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    definition = {
-        "version": 1,
-        "name": "orders",
-        "nodes": [{"id": a}, {"id": b}],
-        "volumes": [{"id": volume, "mount": "/srv/orders", "filesystem": "ext4"}],
-        "addresses": [{"address": address, "interface": "eth0", "prefix": 24}],
-    }
-    boto3.client("ssm", REGION).put_parameter(
-        Name=names.definition("orders"), Value=json.dumps(definition), Type="String"
-    )
-    return Stage(names, Store(dynamodb, names.table), a, b, volume, address)
-
-
-def _resources(ec2: Any) -> tuple[str, str, str, str]:
     subnet = ec2.describe_subnets()["Subnets"][0]
     image = ec2.describe_images()["Images"][0]["ImageId"]
     run = ec2.run_instances(ImageId=image, MinCount=2, MaxCount=2, SubnetId=subnet["SubnetId"])
@@ -142,6 +147,35 @@ def _resources(ec2: Any) -> tuple[str, str, str, str]:
 
 
 @pytest.fixture
-def told() -> Callable[[Result], str]:
-    """What a command said on stderr, as one line."""
-    return lambda result: " ".join(result.stderr.split())
+def stage(machines: tuple[str, str, str, str]) -> Iterator[Stage]:
+    """A new stage with the cluster `orders` on these machines."""
+    a, b, volume, address = machines
+    names = Names(f"test-{next(NUMBERS)}")
+    dynamodb = boto3.client("dynamodb", REGION)
+    dynamodb.create_table(
+        TableName=names.table,
+        KeySchema=[
+            {"AttributeName": "pk", "KeyType": "HASH"},
+            {"AttributeName": "sk", "KeyType": "RANGE"},
+        ],
+        AttributeDefinitions=[
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "sk", "AttributeType": "S"},
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    made = Stage(names, Store(dynamodb, names.table), a, b, volume, address)
+    made.define("orders", definition_of(made))
+    yield made
+    boto3.client("ec2", REGION).start_instances(InstanceIds=[a])
+
+
+def definition_of(stage: Stage) -> dict[str, Any]:
+    """The definition of `orders`."""
+    return {
+        "version": 1,
+        "name": "orders",
+        "nodes": [{"id": stage.a}, {"id": stage.b}],
+        "volumes": [{"id": stage.volume, "mount": "/srv/orders", "filesystem": "ext4"}],
+        "addresses": [{"address": stage.address, "interface": "eth0", "prefix": 24}],
+    }

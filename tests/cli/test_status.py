@@ -53,12 +53,8 @@ def test_a_contested_cluster(stage: Stage) -> None:
 
 def test_a_broken_definition_hides_no_other(stage: Stage) -> None:
     """The broken one is named with its defect; the others are shown as ever."""
-    import boto3
-
     stage.settle(stage.a, 7)
-    boto3.client("ssm", "eu-west-1").put_parameter(
-        Name=stage.names.definition("broken"), Value='{"version": 1}', Type="String"
-    )
+    stage.define("broken", {"version": 1})
     result = stage.run("status")
     assert result.exit_code == 1
     assert "broken" in result.stdout
@@ -69,5 +65,5 @@ def test_a_cluster_that_nobody_knows(stage: Stage) -> None:
     """One sentence that names the clusters that there are."""
     result = stage.run("status", "payments")
     assert result.exit_code == 2
-    assert "There is no cluster 'payments' in stage test" in result.stderr
+    assert "There is no cluster 'payments' in stage test-" in result.stderr
     assert "there are: orders" in result.stderr

@@ -1,0 +1,26 @@
+"""The pause of a cluster: a change of its definition that needs no file."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from cli.audit import note
+from cli.session import Session
+
+why_option = click.option("--why", default="no reason given", help="The reason, for the record.")
+
+
+def set_paused(session: Session, cluster: str, paused: bool, why: str) -> bool:
+    """Pauses a cluster or ends its pause, audited. False: it was so already."""
+    session.cluster(cluster)
+    name = session.names.definition(cluster)
+    ssm = session.client("ssm")
+    definition = json.loads(ssm.get_parameter(Name=name)["Parameter"]["Value"])
+    if bool(definition.get("paused", False)) is paused:
+        return False
+    note(session, cluster, "paused it" if paused else "resumed it", why)
+    definition["paused"] = paused
+    ssm.put_parameter(Name=name, Value=json.dumps(definition, indent=1), Type="String", Overwrite=True)
+    return True
