@@ -25,6 +25,7 @@ ROOT_DEVICE = "/dev/xvda"
 _SERVICES = ("ec2", "iam", "ssm", "events", "lambda", "dynamodb", "sqs", "sns", "logs", "sts")
 
 _filter_value = NetworkInterface.get_filter_value
+_setup_defaults = Instance.setup_defaults
 _put_config = LambdaBackend.put_function_event_invoke_config
 
 
