@@ -109,7 +109,7 @@ def ask(paths: Paths, process: Process, instance: str) -> Optional[Told]:
     number = _signal_number(paths, process)
     if number is None:
         return None
-    name = f"{paths.proc}/{process.pid}/root{paths.keepalived_json}"
+    name = _answer_file(paths, process)
     lock = os.open(f"{paths.run}/ask.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         # One asker at a time: two would read each other's half-written answers.
@@ -218,6 +218,20 @@ def _signal_number(paths: Paths, process: Process) -> Optional[int]:
         return None
     usable = signal.SIGRTMIN <= number <= signal.SIGRTMAX and handled >> (number - 1) & 1
     return number if usable else None
+
+
+def _answer_file(paths: Paths, process: Process) -> str:
+    """Where it will answer: in its own root, in $TMPDIR if it was started with one."""
+    root = f"{paths.proc}/{process.pid}/root"
+    try:
+        with open(f"{paths.proc}/{process.pid}/environ", "rb") as file:
+            found = re.search(rb"(?:^|\0)TMPDIR=(/[^\0]*)", file.read())
+    except OSError:
+        found = None
+    if found is None:
+        return root + paths.keepalived_json
+    leaf = os.path.basename(paths.keepalived_json)
+    return root + os.path.join(os.fsdecode(found.group(1)), leaf)
 
 
 def _asked_number(binary: str) -> int:
