@@ -1,59 +1,49 @@
-"""An AWS of moto's in this process, with DynamoDB made atomic, and a table for the records."""
+"""The lab's embedded AWS, one per module, and an empty table for each test."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+import itertools
+from collections.abc import Iterator
 
-import boto3
 import pytest
-from moto import mock_aws
-from moto.dynamodb.models import DynamoDBBackend
 
 from chalicelib.store import Store
+from lab.cloud import Cloud, Latencies
+from lab.cloud.building import Net
+from tests.orchestrator.orders import Orders, cluster, prepare
 
-REGION = "eu-west-1"
-TABLE = "baton-unit"
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
-    """A maker of clients against an empty account."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "unit")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-    _serialise(monkeypatch)
-    with mock_aws():
-        made: dict[str, Any] = {}
-
-        def client(service: str) -> Any:
-            if service not in made:
-                made[service] = boto3.client(service, region_name=REGION)  # type: ignore[call-overload]
-            return made[service]
-
-        yield client
+_numbers = itertools.count()
 
 
-def _serialise(monkeypatch: pytest.MonkeyPatch) -> None:
-    # moto loses conditional writes under threads; DynamoDB does not.
-    lock = threading.RLock()
-    for name in ("put_item", "update_item", "get_item", "query", "transact_write_items"):
-        original = getattr(DynamoDBBackend, name)
-
-        def locked(*args: Any, _original: Any = original, **kwargs: Any) -> Any:
-            with lock:
-                return _original(*args, **kwargs)
-
-        monkeypatch.setattr(DynamoDBBackend, name, locked)
+@pytest.fixture(scope="module")
+def shared_cloud() -> Iterator[Cloud]:
+    """An AWS in which things take no time to speak of."""
+    with Cloud.start(latencies=Latencies.fast()) as cloud:
+        yield cloud
 
 
 @pytest.fixture
-def store(aws: Callable[[str], Any]) -> Store:
-    """A store on an empty table."""
-    dynamodb = aws("dynamodb")
-    dynamodb.create_table(
-        TableName=TABLE,
+def cloud(shared_cloud: Cloud) -> Iterator[Cloud]:
+    """The module's AWS; nothing went wrong inside it."""
+    yield shared_cloud
+    shared_cloud.faults.clear()
+    shared_cloud.bus.clear()
+    problems = list(shared_cloud.problems)
+    shared_cloud.problems.clear()
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def table(cloud: Cloud) -> str:
+    """An empty table for records."""
+    return make_table(cloud)
+
+
+def make_table(cloud: Cloud) -> str:
+    """Another empty table."""
+    name = f"baton-unit-{next(_numbers)}"
+    cloud.client("dynamodb").create_table(
+        TableName=name,
         KeySchema=[
             {"AttributeName": "pk", "KeyType": "HASH"},
             {"AttributeName": "sk", "KeyType": "RANGE"},
@@ -64,4 +54,23 @@ def store(aws: Callable[[str], Any]) -> Store:
         ],
         BillingMode="PAY_PER_REQUEST",
     )
-    return Store(dynamodb, TABLE)
+    return name
+
+
+@pytest.fixture
+def store(cloud: Cloud, table: str) -> Store:
+    """A store on an empty table."""
+    return Store(cloud.client("dynamodb"), table)
+
+
+@pytest.fixture(scope="module")
+def net(shared_cloud: Cloud) -> Net:
+    """A network for all clusters of the module."""
+    return prepare(shared_cloud)
+
+
+@pytest.fixture
+def orders(cloud: Cloud, net: Net, table: str) -> Iterator[Orders]:
+    """A cluster at rest, of this test's own."""
+    with cluster(cloud, net, table) as made:
+        yield made
