@@ -39,16 +39,26 @@ def shut_down(loop: kernel.Loop) -> None:
 
     After this nothing waits for the device any more. Raises Stuck or Failed.
     """
-    for mount in kernel.mounts(loop.number)[:1]:
-        _device("shutdown", f"/proc/{mount.pid}/root{mount.point}")
+    failures = []
+    for mount in kernel.mounts(loop.number):
+        try:
+            _device("shutdown", f"/proc/{mount.pid}/root{mount.point}")
+            return
+        except bounded.Failed as error:
+            # The process by whose eyes it was seen may just have ended; others see it too.
+            failures.append(str(error))
+    if failures and kernel.mounts(loop.number):
+        raise bounded.Failed("; ".join(failures))
 
 
 def yank(loop: kernel.Loop) -> None:
-    """Unplug a device, whoever uses it."""
+    """Unplug a device, whoever uses it. Raises Stuck or Failed, having done what could be done."""
     release(loop)
-    shut_down(loop)
-    _device("yank", loop.path)
-    bounded.run(["losetup", "-d", loop.path], check=False, seconds=YANK_SECONDS)
+    try:
+        shut_down(loop)
+    finally:
+        _device("yank", loop.path)
+        bounded.run(["losetup", "-d", loop.path], check=False, seconds=YANK_SECONDS)
 
 
 def stick(loop: kernel.Loop) -> None:

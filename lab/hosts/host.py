@@ -11,7 +11,7 @@ from pathlib import Path
 from lab.hosts import bounded, kernel, network
 from lab.hosts.agent import Mailbox
 from lab.hosts.disks import Disks
-from lab.hosts.network import Network
+from lab.hosts.network import Network, wait_until
 from lab.hosts.power import Power
 from lab.hosts.spec import AGENT_UNIT, Spec, metadata
 
@@ -19,6 +19,9 @@ AGENT_PROCESS = "amazon-ssm-agent"[:15]
 """A process name is cut by the kernel."""
 
 KEEPALIVED = "keepalived.service"
+
+STOPPED = "TtZXD"
+"""States in which a process runs no instruction of its own."""
 
 ANYBODY = "0.0.0.0/0"
 
@@ -56,7 +59,6 @@ class Host:
         self._environment = environment
         self._deaf: list[str] = []
         self._cut = False
-        self._running: set[subprocess.Popen[bytes]] = set()
         self.write_metadata()
 
     @property
@@ -97,30 +99,12 @@ class Host:
         self, argv: Sequence[str], timeout: float = 10.0, *, check: bool = True, text: str = ""
     ) -> bounded.Completed:
         """Run a program in the host to its end. Raises HostDown, bounded.Stuck, bounded.Failed."""
-        running: list[subprocess.Popen[bytes]] = []
-
-        def note(process: subprocess.Popen[bytes]) -> None:
-            running.append(process)
-            self._running.add(process)
-
-        try:
-            return bounded.run(
-                self._inside(argv),
-                seconds=timeout,
-                env=self._environment,
-                check=check,
-                text=text,
-                started=note,
-            )
-        finally:
-            self._running.difference_update(running)
+        return bounded.run(self._inside(argv), seconds=timeout, env=self._environment, check=check, text=text)
 
     def spawn(self, argv: Sequence[str], log: str) -> subprocess.Popen[bytes]:
         """Start a program in the host; its output goes to log(name). It dies with the host."""
         with self.log(log).open("ab") as out:
-            process = bounded.start(self._inside(argv), out=out, err=out, env=self._environment)
-        self._running.add(process)
-        return process
+            return bounded.start(self._inside(argv), out=out, err=out, env=self._environment)
 
     def _inside(self, argv: Sequence[str]) -> list[str]:
         return ["nsenter", "-t", str(self.init), "-m", "-u", "-i", "-n", "-p", "--", *argv]
@@ -178,17 +162,19 @@ class Host:
         self.boot()
 
     def freeze(self) -> None:
-        """Stop all its processes, as a hypervisor that does not run it; the kernel answers pings."""
+        """Stop all its processes, as a hypervisor that does not run it; its kernel still answers.
+
+        Returns when they have stopped; one that waits for a device stops when it has got it.
+        """
         self.power.signal_all(signal.SIGSTOP)
+        wait_until(
+            lambda: all(each.state in STOPPED for each in self.processes()), f"the standstill of {self.name}"
+        )
 
     def thaw(self) -> None:
         """Let all go on, but an agent that hangs. Off meanwhile: nothing."""
         hung = set(self.agent_processes()) if self.power.agent_hangs else set()
         self.power.signal_all(signal.SIGCONT, but=hung)
-        # nsenter stops itself when its child is stopped.
-        for process in list(self._running):
-            if process.poll() is None:
-                bounded.kill(process.pid, signal.SIGCONT)
 
     # ------------------------------------------------------------------------------- network
 

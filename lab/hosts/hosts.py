@@ -34,13 +34,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from lab.cloud.machinery import Delivery
 from lab.hosts import bounded, kernel, reaper
 from lab.hosts.disks import Disks
 from lab.hosts.host import SHUTDOWN_SECONDS, Host
 from lab.hosts.network import Network
 from lab.hosts.spec import Credentials, Spec
+
+if TYPE_CHECKING:
+    from lab.cloud.machinery import Delivery
 
 __all__ = ["BASE", "Credentials", "Host", "Hosts", "Mounted", "Spec"]
 

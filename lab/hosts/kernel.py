@@ -100,6 +100,12 @@ def process(pid: int) -> Process | None:
     return Process(pid, match[1], match[2], command)
 
 
+def parent(pid: int) -> int:
+    """A process's parent; 0 if the process is gone."""
+    match = re.search(r"^PPid:\s*(\d+)$", _read(Path(f"/proc/{pid}/status")), re.M)
+    return int(match[1]) if match else 0
+
+
 def alive(pid: int) -> bool:
     """Whether a process exists and is no zombie."""
     found = process(pid)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -68,6 +69,7 @@ class Power:
         with self._lock:
             if self.on:
                 return
+            self.off()
             self.boot_id = str(uuid.uuid4())
             self.agent_hangs = False
             install(self.spec, self.directory / "install")
@@ -183,6 +185,10 @@ class Power:
     def _kill(self) -> None:
         assert self._parent is not None
         bounded.kill(self.init)
+        # Init ends after its namespace's last process was reaped, which is nsenter's duty for its
+        # child; and nsenter is stopped with a frozen child.
+        for pid in self._entrances():
+            bounded.kill(pid)
         try:
             wait_until(lambda: not kernel.within(self.namespace), "the end of its processes", DIE_SECONDS)
         except bounded.Stuck:
@@ -222,6 +228,15 @@ class Power:
             for pid in new:
                 bounded.kill(pid, number)
             seen |= new
+            # nsenter stops itself when its child is stopped, and does not go on with it.
+            for pid in self._entrances() if number == signal.SIGCONT else ():
+                bounded.kill(pid, number)
+
+    def _entrances(self) -> set[int]:
+        """The nsenter processes, outside, that are parents of processes inside."""
+        parents = {kernel.parent(pid) for pid in kernel.within(self.namespace)}
+        found = {pid: kernel.process(pid) for pid in parents}
+        return {pid for pid, process in found.items() if process and process.name == "nsenter"}
 
 
 def elsewhere(spec: Spec) -> list[tuple[str, str, bool]]:

@@ -83,6 +83,8 @@ def b(hosts: Hosts) -> Host:
 def ready(host: Host) -> Host:
     """Whatever the test before did to it."""
     host.boot()
+    host.thaw()
+    host.heal()
     return host
 
 

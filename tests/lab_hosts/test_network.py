@@ -72,3 +72,15 @@ def test_the_service_address_is_where_ec2_says(hosts: Hosts, a: Host, b: Host) -
     assert "02:0a:0a:09:00:0b PERMANENT" in b.run(["ip", "neigh", "show", SERVICE_ADDRESS]).out
     hosts.moved(SERVICE_ADDRESS, None, None)
     assert "02:00:00:00:00:01 PERMANENT" in b.run(["ip", "neigh", "show", SERVICE_ADDRESS]).out
+
+
+def test_a_partition_outlives_a_reboot(hosts: Hosts, a: Host, b: Host) -> None:
+    """It is the network that drops VRRP, not the host that comes back."""
+    assert eventually(lambda: len(masters(hosts)) == 1)
+    b.drop_vrrp()
+    try:
+        b.reset()
+        assert eventually(lambda: masters(hosts) == {"a", "b"})
+    finally:
+        b.hear_vrrp()
+    assert eventually(lambda: masters(hosts) == {"a"})

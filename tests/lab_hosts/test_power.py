@@ -102,3 +102,63 @@ def test_a_hung_device_hangs_tasks_and_no_one_else(hosts: Hosts, a: Host) -> Non
     assert time.monotonic() - began < 8
     assert a.power.trouble == []
     assert hosts.disks.all() == []
+
+
+SHUTDOWN_UNIT = """[Unit]
+After=keepalived.service
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/true
+ExecStop=/bin/sh -c 'systemctl is-active keepalived; systemctl is-system-running; umount /data; true'
+"""
+
+
+def test_an_orderly_shutdown_stops_units_in_reverse_order(hosts: Hosts, a: Host) -> None:
+    """What came after keepalived stops before it; the volume was unmounted, so all is on it."""
+    hosts.disks.create("vol-0f", filesystem="ext4")
+    hosts.attach("i-0a", "vol-0f", "/dev/sdf")
+    a.run(["sh", "-ec", "mkdir -p /data && mount /dev/nvme1n1 /data && echo unsynced >/data/f"])
+    a.run(["sh", "-c", "cat >/etc/systemd/system/last.service"], text=SHUTDOWN_UNIT)
+    a.systemctl("start", "last")
+    hosts.stop("i-0a", force=False, skip_os_shutdown=False)
+    assert not a.up
+    assert a.log("last.service.log").read_text() == "active\nstopping\n"
+    hosts.start("i-0a")
+    a.run(["sh", "-ec", "mkdir -p /data && mount /dev/nvme1n1 /data"])
+    assert a.run(["cat", "/data/f"]).out == "unsynced\n"
+
+
+def test_the_machines_own_services_do_not_start_in_a_host(hosts: Hosts, a: Host) -> None:
+    """Only what the host's specification names."""
+    wanted = a.run(["ls", "/etc/systemd/system/multi-user.target.wants"]).out.split()
+    assert wanted == ["amazon-ssm-agent.service", "keepalived.service"]
+
+
+def test_a_frozen_host_can_be_powered_off(hosts: Hosts, a: Host) -> None:
+    """As StopInstances with Force and SkipOsShutdown does it, with a volume in use."""
+    hosts.disks.create("vol-0a1", filesystem="xfs", megabytes=320)
+    hosts.attach("i-0a", "vol-0a1", "/dev/sdf")
+    a.run(["sh", "-ec", "mkdir -p /data && mount /dev/nvme1n1 /data"])
+    a.spawn(["sh", "-c", "while :; do echo x >>/data/x; sync /data/x; done"], "writer")
+    time.sleep(0.3)
+    a.freeze()
+    began = time.monotonic()
+    hosts.stop("i-0a", force=True, skip_os_shutdown=True)
+    assert time.monotonic() - began < 4
+    a.thaw()
+    assert not a.up and hosts.mounted() == []
+
+
+def test_a_device_yanked_from_a_running_host_is_dead_there(hosts: Hosts, a: Host, b: Host) -> None:
+    """Force-detach: the old host still has it mounted, but reads and writes nothing."""
+    hosts.disks.create("vol-0a2", filesystem="ext4")
+    hosts.attach("i-0a", "vol-0a2", "/dev/sdf")
+    a.run(["sh", "-ec", "mkdir -p /data && mount /dev/nvme1n1 /data && echo 1 >/data/f && sync /data/f"])
+    assert hosts.detach("i-0a", "vol-0a2", True)
+    assert a.run(["sh", "-c", "echo 2 >>/data/f && sync /data/f"], check=False).code != 0
+    assert a.run(["findmnt", "/data"]).code == 0
+    hosts.attach("i-0b", "vol-0a2", "/dev/sdf")
+    b.run(["sh", "-ec", "mkdir -p /data && mount /dev/nvme1n1 /data"])
+    assert b.run(["cat", "/data/f"]).out == "1\n"
+    a.run(["umount", "/data"])

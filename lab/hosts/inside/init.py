@@ -22,6 +22,12 @@ RDONLY, NOSUID, REMOUNT, BIND, REC = 1, 2, 32, 4096, 16384
 DETACH = 2
 LIBC = ctypes.CDLL(None, use_errno=True)
 NODES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
+HIDDEN = (
+    *("/dev", "/run", "/tmp", "/var/tmp", "/sys/block", "/sys/class/block", "/sys/dev/block"),
+    # What the machine's administrator enabled must not start in each host.
+    *("/etc/systemd/system", "/etc/baton", "/opt/baton"),
+)
+"""Empty in a host, and in memory: the machine's own must not show through."""
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -55,14 +61,14 @@ def overlay(directory: str) -> str:
 
 
 def own_filesystems(root: str) -> None:
-    """A host's own /proc, /sys, /dev, /run and /tmp.
+    """A host's own /proc, /sys and whatever HIDDEN names.
 
     The machine's block devices are hidden: /sys/block and its two indexes are empty, and the lab
     enters there what it attaches, with the files that the kernel offers for an NVMe device.
     """
     mount("proc", root + "/proc", "proc")
     mount("sysfs", root + "/sys", "sysfs", RDONLY)
-    for path in ("/dev", "/run", "/tmp", "/var/tmp", "/sys/block", "/sys/class/block", "/sys/dev/block"):
+    for path in HIDDEN:
         mount("tmpfs", root + path, "tmpfs", NOSUID, "mode=755")
     os.chmod(root + "/tmp", 0o1777)
     os.chmod(root + "/var/tmp", 0o1777)
