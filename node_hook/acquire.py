@@ -27,7 +27,6 @@ enough for a person to look, and it heals by itself when what was missing is the
 
 def acquire(job: Job) -> "dict[str, Any]":
     """Judge, acquire, remember. Raises Failed, Locked, StateError."""
-    _check_named(job)
     with job.step("remember"):
         verdict = job.epochs.decide(
             partial(duty.judge, job.order, boot=job.boot, now=time.time(), master=False)
@@ -35,6 +34,7 @@ def acquire(job: Job) -> "dict[str, Any]":
     if isinstance(verdict, Refusal):
         return answer(job, verdict.result, verdict.code, verdict.text)
     try:
+        _check_named(job)
         _acquire(job)
     except Failed as failure:
         if failure.result == "refused":
