@@ -115,6 +115,7 @@ def _definition(document: dict[str, Any]) -> Definition:
         fence=FencePolicy(document.get("fence", FencePolicy.STOP)),
         heartbeat_seconds=float(document.get("heartbeat_seconds", timing.HEARTBEAT_SECONDS)),
         challenge_seconds=float(document.get("challenge_seconds", timing.CHALLENGE_SECONDS)),
+        stopping_seconds=float(document.get("stopping_seconds", timing.STOPPING_SECONDS)),
         paused=document.get("paused", False),
     )
     return Definition(cluster, tag, document)
