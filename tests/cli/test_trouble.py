@@ -1,0 +1,78 @@
+"""Bad input and bad circumstances: one clear sentence, exit status 2, and nothing changed."""
+
+from __future__ import annotations
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+from click.testing import CliRunner, Result
+
+from cli.main import baton
+from cli.session import Session, run_plainly
+from tests.cli.conftest import REGION, Stage
+
+
+def run(*arguments: str, **environment: str | None) -> Result:
+    """A command with this environment."""
+    return CliRunner().invoke(baton, list(arguments), env={"BATON_STAGE": "prod", **environment})
+
+
+def is_one_sentence(result: Result) -> bool:
+    """Whether the person is told on stderr, without a traceback, and programs by the status."""
+    return result.exit_code == 2 and result.stdout == "" and len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("stage", ["Prod", "prod/../x", "-prod", "a" * 17, "pröd", "prod;ls", " "])
+def test_odd_stage_names(account: None, stage: str) -> None:
+    """Refused before AWS is asked anything."""
+    result = run("status", BATON_STAGE=stage)
+    assert is_one_sentence(result)
+    assert "cannot be a stage name" in result.stderr
+
+
+def test_a_stage_that_is_not_there(account: None) -> None:
+    """The sentence names stage, account and region, and how to make it."""
+    result = run("pause", "orders")
+    assert is_one_sentence(result)
+    for part in ("stage prod", "account 123456789012", REGION):
+        assert part in result.stderr
+
+
+def test_a_half_made_stage(stage: Stage) -> None:
+    """A definition is there, its table is not."""
+    boto3.client("dynamodb", REGION).delete_table(TableName=stage.names.table)
+    result = stage.run("status")
+    assert is_one_sentence(result)
+    assert "half made" in result.stderr and "./baton deploy --stage" in result.stderr
+
+
+def test_no_region(account: None) -> None:
+    """Says which variable to set."""
+    result = run("status", AWS_DEFAULT_REGION=None, AWS_REGION=None)
+    assert is_one_sentence(result)
+    assert "AWS_REGION" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("ExpiredTokenException", "have expired"),
+        ("UnrecognizedClientException", "does not know these credentials"),
+        ("AccessDeniedException", "may not do"),
+        ("ResourceNotFoundException", "or it is half made"),
+        ("InvalidDocument", "or it is half made"),
+    ],
+)
+def test_what_aws_refuses(account: None, capsys: pytest.CaptureFixture[str], code: str, said: str) -> None:
+    """Each refusal becomes one sentence that says what to do."""
+    session = Session("prod")
+    client = session.client("dynamodb")
+    with Stubber(client) as stub, pytest.raises(SystemExit) as ended:
+        stub.add_client_error("batch_get_item", code, "the words of AWS", 400)
+        run_plainly(lambda: void(session.store.load("orders")), session.missing)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def void(_: object) -> None:
+    """Drops a value."""
