@@ -18,7 +18,9 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 @click.command()
 @click.option("--scenario", type=click.Choice(NAMES), help="Play this one only.")
 @click.option("--keep", is_flag=True, help="Leave the lab running afterwards, until Ctrl-C.")
-@click.option("--break", "broken_as", type=click.Choice(sorted(BREAKS)), help="Deploy a broken build; it must turn red.")
+@click.option(
+    "--break", "broken_as", type=click.Choice(sorted(BREAKS)), help="Deploy a broken build; it must turn red."
+)
 def command(scenario: str | None, keep: bool, broken_as: str | None) -> None:
     """Run the whole system in a lab on this machine, break it on purpose, and judge it.
 

@@ -15,6 +15,7 @@ from lab.demo.trouble import Trouble
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 SHIPPED: Final = ("app.py", "requirements.txt", "chalicelib", ".chalice", "vendor")
+NOT_SHIPPED: Final = shutil.ignore_patterns("__pycache__", "deployed", "deployments")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def build(name: str, directory: Path) -> Path:
     for entry in SHIPPED:
         source = CHECKOUT / entry
         if source.is_dir():
-            shutil.copytree(source, directory / entry, ignore=shutil.ignore_patterns("__pycache__", "deploy*"))
+            shutil.copytree(source, directory / entry, ignore=NOT_SHIPPED)
         elif source.exists():
             directory.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, directory / entry)

@@ -11,6 +11,7 @@ import bisect
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, TypeVar
 
 OFF = ("stopped", "terminated")
@@ -146,4 +147,4 @@ def longest_silence(writes: Sequence[Write], since: float, until: float) -> floa
     """The longest time without an acknowledgement: the outage that the client saw."""
     times = [w.acknowledged for w in writes if w.acknowledged and since <= w.acknowledged <= until]
     edges = [since, *times, until]
-    return max((late - early for early, late in zip(edges, edges[1:], strict=False)), default=0.0)
+    return max((late - early for early, late in pairwise(edges)), default=0.0)

@@ -5,6 +5,7 @@ Every wait has a deadline, and an error that says what was awaited and what was 
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -22,9 +23,12 @@ from lab.hosts.hosts import Hosts
 
 SETTLE_SECONDS = 60.0
 """L1's bound: after the last fault, the cluster is settled within this."""
+MOVES_MOST = 4
+"""The highest priority wins each election, so two moves are enough on a quiet machine."""
 STEADY_SECONDS = 0.4
 """Settled for so long, not between two steps."""
 SERVED_SECONDS = 1.0
+CLIENT_LOG = "/var/log/lab/client"
 
 
 class Lab:
@@ -87,6 +91,14 @@ class Lab:
             parts.append(f"{name}: {', '.join(words)}")
         return "; ".join(parts)
 
+    def masters(self) -> tuple[str, ...]:
+        """The nodes whose kernel has the service address."""
+        return self.look.masters(plan.ADDRESS)
+
+    def mounted(self, name: str) -> bool:
+        """Whether a node has any of the volumes mounted."""
+        return any(mount.node == name for mount in self.look.mounts)
+
     # ------------------------------------------------------------------------------------- client
 
     @property
@@ -97,7 +109,7 @@ class Lab:
     def start_client(self) -> None:
         """Begin to write, without end."""
         self._client = self.host(plan.CLIENT).spawn(
-            ["/usr/bin/python3", "-u", "/opt/ledger/client.py", plan.ADDRESS, str(plan.PORT), "/var/log/lab/client"],
+            ["/usr/bin/python3", "-u", "/opt/ledger/client.py", plan.ADDRESS, str(plan.PORT), CLIENT_LOG],
             log="client.err",
         )
 
@@ -176,6 +188,45 @@ class Lab:
             if call.at >= wall and instance in str(call.parameters)
         ]
 
+    def hand_over(self, name: str, ready: str) -> str:
+        """What a person does to move the cluster off a node: the documented `aws ssm send-command`.
+
+        Returns the command's id.
+        """
+        sent = self.cloud.client("ssm").send_command(
+            DocumentName=f"baton-{plan.STAGE}-people",
+            InstanceIds=[self.nodes[name]],
+            Parameters={"action": ["handover"], "cluster": [plan.CLUSTER], "ready": [self.nodes[ready]]},
+        )
+        return str(sent["Command"]["CommandId"])
+
+    def command_status(self, command: str) -> str:
+        """What SSM says of a command that went to one node."""
+        found = self.cloud.commands.invocations(command)
+        return found[0].status if found else "Pending"
+
+    def alarmed(self, since: float) -> bool:
+        """Whether a function has emitted the metric that raises the alarm of a blocked cluster."""
+        wall_ms = (since - time.monotonic() + time.time()) * 1000
+        return any(_emits(line, "Blocked", wall_ms) for line in list(self.cloud.lambda_log)[-2000:])
+
+    def make_owner(self, name: str) -> None:
+        """Move the cluster to a node by hand, over another one if the election goes that way."""
+        for _ in range(MOVES_MOST):
+            if self.owner == name:
+                return
+            self.move_from(self.owner, name)
+        raise NotSeen(f"{name} did not become the owner in {MOVES_MOST} moves. Seen: {self.state()}")
+
+    def move_from(self, name: str, ready: str) -> None:
+        """Move the cluster off a node by hand, to whoever is elected."""
+        self.hand_over(name, ready)
+        self.wait(f"another node than {name} serves", lambda: self._moved_from(name), SETTLE_SECONDS)
+        self.await_settled()
+
+    def _moved_from(self, name: str) -> bool:
+        return not self.unsettled() and self.owner != name
+
     def start_instance(self, name: str) -> None:
         """The operator starts an instance that is stopped."""
         self.cloud.client("ec2").start_instances(InstanceIds=[self.nodes[name]])
@@ -206,6 +257,16 @@ class Lab:
         return Evidence(
             seen.volumes, seen.address, seen.looks, seen.records, seen.deliveries, writes, kept, end
         )
+
+
+def _emits(line: str, metric: str, since_ms: float) -> bool:
+    """Whether a line of a function's log is a metric of this name, not 0, of that time or later."""
+    if '"_aws"' not in line or f'"{metric}"' not in line:
+        return False
+    found = json.loads(line.partition(" ")[2])
+    value = found.get(metric) or 0
+    highest = max(value) if isinstance(value, list) else value
+    return bool(found["_aws"]["Timestamp"] >= since_ms and highest > 0)
 
 
 def _whole_lines(text: str) -> Iterator[str]:

@@ -71,7 +71,7 @@ def judged(lab: Lab, scenario: Scenario, played: Played, begin: float) -> Outcom
     return Outcome(
         scenario,
         time.monotonic() - begin,
-        judge(seen),
+        (*judge(seen), *played.expected),
         timeline(seen, lab.cloud.calls, lab.nodes, played.fault_at, played.old, new),
         played.old,
         new,

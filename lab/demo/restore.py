@@ -8,7 +8,8 @@ from lab.hosts.bounded import Failed, Stuck
 from lab.hosts.host import HostDown
 
 WELL_SECONDS = 60.0
-AGENT = "amazon-ssm-agent.service"
+REST = ("running", "stopped")
+"""States of an instance that stay; the others end by themselves."""
 
 
 def restore(lab: Lab) -> None:
@@ -17,19 +18,15 @@ def restore(lab: Lab) -> None:
     lab.cloud.bus.clear()
     for name in lab.nodes:
         restore_node(lab, name)
-    for name in lab.nodes:
-        lab.wait(f"{name} is well", lambda name=name: is_well(lab, name), WELL_SECONDS, poll=0.1)
+    all_well = lambda: all(is_well(lab, name) for name in lab.nodes)  # noqa: E731
+    lab.wait("all nodes are well", all_well, WELL_SECONDS, poll=0.1)
     lab.await_settled(WELL_SECONDS)
 
 
 def restore_node(lab: Lab, name: str) -> None:
     """One node: power, link, freezer, agent, keepalived."""
     host, instance = lab.host(name), lab.nodes[name]
-    state = lab.cloud.state(instance)
-    if state in ("stopping", "pending"):
-        lab.wait(
-            f"{name} is no longer {state}", lambda: lab.cloud.state(instance) not in ("stopping", "pending"), 30
-        )
+    lab.wait(f"EC2 has {name} running or stopped", lambda: lab.cloud.state(instance) in REST, 30)
     if lab.cloud.state(instance) == "stopped":
         lab.start_instance(name)
         lab.await_power(name, "running")

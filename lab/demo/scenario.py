@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from lab.demo.lab import Lab
+from lab.demo.verdicts import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,8 @@ class Played:
     fault_at: float
     old: str
     proofs: tuple[str, ...]
+    expected: tuple[Verdict, ...] = ()
+    """What this story promises beside the guarantees, judged by what was seen."""
 
 
 Play: TypeAlias = Callable[[Lab], Played]

@@ -31,9 +31,8 @@ class Show:
         """A scenario's results."""
         self.console.print()
         mark = GOOD if outcome.good else BAD
-        way = f"{outcome.old} → {outcome.new or 'nobody'}" if outcome.old != outcome.new else f"stays on {outcome.old}"
         title = f"{mark} [bold]{outcome.scenario.name}[/bold]  {outcome.scenario.story}"
-        self.console.print(title, Text(way if outcome.old else "", "cyan"))
+        self.console.print(title, Text(_way(outcome), "cyan"))
         for proof in outcome.proofs:
             self.console.print(f"    [dim]seen:[/dim] {proof}")
         if outcome.steps:
@@ -48,7 +47,7 @@ class Show:
         """A bar for each step: when it was reached, of the time until the last."""
         last = max(step.milliseconds for step in outcome.steps) or 1.0
         for step in outcome.steps:
-            filled = round(max(0.0, step.milliseconds) / last * 50)
+            filled = round(max(0.0, step.milliseconds) / last * 40)
             bar = Text("    ")
             bar.append(f"{step.name:<14}")
             bar.append(f"{step.milliseconds:>8,.0f} ms ", "bold")
@@ -76,7 +75,8 @@ class Show:
             names = ", ".join(outcome.scenario.name for outcome in bad) or "nothing was played"
             self.console.print(f"{BAD} [bold red]red: {names}[/bold red] in {seconds:.0f} s")
             return False
-        self.console.print(f"{GOOD} [bold]every guarantee held in {len(outcomes)} scenarios[/bold], {seconds:.0f} s")
+        text = f"every guarantee held in {len(outcomes)} scenarios"
+        self.console.print(f"{GOOD} [bold]{text}[/bold], {seconds:.0f} s")
         return True
 
     def _unchecked(self, outcomes: list[Outcome]) -> list[str]:
@@ -95,3 +95,11 @@ class Show:
         for key, value in lab.cloud.environment().items():
             self.console.print(f"    export {key}={value}")
         self.console.print("    ./baton status --stage lab")
+
+
+def _way(outcome: Outcome) -> str:
+    if not outcome.old:
+        return ""
+    if outcome.old == outcome.new:
+        return f"stays on {outcome.old}"
+    return f"{outcome.old} → {outcome.new or 'nobody'}"

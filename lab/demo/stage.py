@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -36,6 +37,8 @@ Say: TypeAlias = Callable[[str], None]
 
 INSIDE = Path(__file__).parent / "inside"
 HOOK = CHECKOUT / "node_hook"
+LOGS = CHECKOUT / "state" / "demo"
+"""Outside the lab, which is removed."""
 UNITS = (
     "amazon-ssm-agent.service",
     *sorted(unit.name for unit in HOOK.glob("*.service")),
@@ -56,11 +59,22 @@ def stage(say: Say, broken_as: str = "", base: Path = BASE) -> Iterator[Lab]:
                 yield lab
             finally:
                 lab.close()
+                save_logs(lab)
     finally:
         say("taking the lab down")
         left = hosts.close()
         if left:
             say("could not be removed: " + "; ".join(left))
+
+
+def save_logs(lab: Lab) -> None:
+    """Keep what functions and hosts wrote, for who wants to know why; the last run's only."""
+    shutil.rmtree(LOGS, ignore_errors=True)
+    LOGS.mkdir(parents=True)
+    (LOGS / "functions.log").write_text("\n".join(lab.cloud.lambda_log), encoding="utf-8")
+    (LOGS / "problems.log").write_text("\n".join(lab.cloud.problems), encoding="utf-8")
+    for host in lab.hosts:
+        shutil.copytree(host.directory / "log", LOGS / host.name, dirs_exist_ok=True)
 
 
 @contextmanager
@@ -180,6 +194,7 @@ def node_spec(
             ),
             "/opt/ledger/ledger.py": (INSIDE / "ledger.py").read_text(encoding="utf-8"),
             f"/etc/systemd/system/{plan.LEDGER_UNIT}": plan.LEDGER_SERVICE,
+            "/etc/systemd/system/keepalived.service.d/lab.conf": plan.KEEPALIVED_DROP_IN,
             **{f"{disk.mount}/.keep": "" for disk in plan.DISKS},
         },
         units=UNITS,

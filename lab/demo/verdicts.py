@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from lab.demo.evidence import Ec2, Evidence, Look, Mount
 
@@ -52,7 +53,7 @@ def one_mount(seen: Evidence) -> Verdict:
 
 
 def _blind(seen: Evidence) -> Iterator[str]:
-    for early, late in zip(seen.looks, seen.looks[1:], strict=False):
+    for early, late in pairwise(seen.looks):
         if late.at - early.at > BLIND_SECONDS:
             yield f"nobody looked at the hosts from {early.at:.2f} to {late.at:.2f}"
 
@@ -118,7 +119,7 @@ def address_follows(seen: Evidence) -> Verdict:
     Nobody else still has, at the first look after the move, a mount that was there before it.
     """
     broken, checked = [], 0
-    for before, after in zip(seen.records, seen.records[1:], strict=False):
+    for before, after in pairwise(seen.records):
         new = after.holder.get(seen.address)
         if new is None or new == before.holder.get(seen.address):
             continue

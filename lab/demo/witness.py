@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lab.cloud import Cloud, Delivery
-from lab.demo import evidence
-from lab.demo.evidence import Ec2, Evidence, Look
+from lab.demo import evidence as seen
+from lab.demo.evidence import Ec2, Evidence, Look, Write
 from lab.hosts import bounded
 from lab.hosts.hosts import Hosts
 
@@ -32,7 +32,7 @@ class Passage:
 
     def __init__(self, hosts: Hosts) -> None:
         self._hosts = hosts
-        self.deliveries: deque[evidence.Delivery] = deque(maxlen=KEPT)
+        self.deliveries: deque[seen.Delivery] = deque(maxlen=KEPT)
 
     def attach(self, instance: str, volume: str, device: str) -> None:
         """Passed on."""
@@ -61,7 +61,7 @@ class Passage:
         epoch = delivery.parameters.get("epoch", [""])[0]
         if epoch.isdigit():
             node = self._hosts[instance].name
-            self.deliveries.append(evidence.Delivery(time.monotonic(), node, verb, int(epoch)))
+            self.deliveries.append(seen.Delivery(time.monotonic(), node, verb, int(epoch)))
 
 
 class Witness:
@@ -146,12 +146,12 @@ class Witness:
             ended=end,
         )
 
-    def writes(self, client_log: Path, since: float) -> tuple[evidence.Write, ...]:
+    def writes(self, client_log: Path, since: float) -> tuple[Write, ...]:
         """The client's writes sent from a moment on."""
         if not client_log.exists():
             return ()
         with client_log.open(encoding="ascii") as lines:
-            return tuple(write for write in evidence.writes_from(lines) if write.sent >= since)
+            return tuple(write for write in seen.writes_from(lines) if write.sent >= since)
 
     def _read_looks(self) -> None:
         with self._log.open(encoding="ascii") as file:
@@ -160,7 +160,7 @@ class Witness:
                 while line := file.readline():
                     rest += line
                     if rest.endswith("\n"):
-                        self._looks.append(evidence.look_from(rest))
+                        self._looks.append(seen.look_from(rest))
                         rest = ""
 
     def _read_records(self) -> None:

@@ -32,7 +32,7 @@ class Namespaces:
     """Which host a mount namespace belongs to; asked once for each."""
 
     def __init__(self) -> None:
-        self._known: "dict[str, tuple[str, str]]" = {}
+        self._known: dict[str, tuple[str, str]] = {}
 
     def host(self, pid: int, namespace: str) -> "tuple[str, str] | None":
         """The host's name and boot id; None for the machine's own and for a host that still boots."""
@@ -70,7 +70,7 @@ def volumes(directory: str) -> "dict[str, tuple[str, bool]]":
 
 def processes(own: str) -> "dict[str, list[int]]":
     """The processes in each mount namespace but our own."""
-    found: "dict[str, list[int]]" = {}
+    found: dict[str, list[int]] = {}
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
             continue
@@ -120,7 +120,7 @@ class Eye:
         self.own = os.readlink("/proc/self/ns/mnt")
         self.namespaces = Namespaces()
         self.looks = 0
-        self.slow: "dict[str, Any]" = {"addresses": {}, "epochs": {}}
+        self.slow: dict[str, Any] = {"addresses": {}, "epochs": {}}
 
     def look(self) -> "dict[str, Any]":
         """One look at everything."""
@@ -146,7 +146,7 @@ def main(given: "list[str]") -> None:
     """Look until killed, or until the parent is gone."""
     eye, period, parent = Eye(given[0]), float(given[2]), os.getppid()
     log = os.open(given[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    before: "dict[str, Any]" = {}
+    before: dict[str, Any] = {}
     written = 0.0
     while os.getppid() == parent:
         at = time.monotonic()

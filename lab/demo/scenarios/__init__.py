@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from lab.demo.scenario import Scenario
-from lab.demo.scenarios import planned
+from lab.demo.scenarios import comeback, crash, double, hang, manual, partition, planned, reboot, stuck
 
-ALL: tuple[Scenario, ...] = (planned.SCENARIO,)
+ALL: tuple[Scenario, ...] = (
+    partition.INCUMBENT,
+    planned.SCENARIO,
+    partition.OTHER,
+    manual.SCENARIO,
+    crash.SCENARIO,
+    comeback.SCENARIO,
+    hang.SCENARIO,
+    reboot.ALONE,
+    reboot.WITH_PEER,
+    double.SCENARIO,
+    stuck.SCENARIO,
+)
 
 
 def named(name: str) -> tuple[Scenario, ...]:
