@@ -54,11 +54,14 @@ def _unheld(facts: Facts, owner: str, able: list[str]) -> Ruling:
 
 def _refused(facts: Facts, challenge: Challenge) -> Ruling:
     """The claim was refused: it stands, but is challenged again only on the owner's silence."""
+    owner = challenge.owner
     since = challenge.refused_at or challenge.at
-    silent = not facts.is_fresh(challenge.owner)
-    if silent and facts.now >= since + backoff(challenge.times):
-        return Call(challenge.owner, challenge.claimant, challenge.times + 1)
-    return Keep(f"{challenge.owner} said that it is master: the claim is refused")
+    answered = is_still_master(facts, challenge, _asked(facts, challenge))
+    if not (answered and facts.is_fresh(owner)) and facts.now >= since + backoff(challenge.times):
+        return Call(owner, challenge.claimant, challenge.times + 1)
+    if challenge.fruitless is not None and not answered:
+        return Block(challenge.fruitless, f"{owner} has not answered a challenge; asked again soon")
+    return Keep(f"{owner} said that it is master: the claim is refused")
 
 
 def _open(facts: Facts, challenge: Challenge) -> Ruling:

@@ -47,7 +47,9 @@ def _ruled(facts: Facts, ruling: Ruling) -> Record:
     if isinstance(ruling, Call):
         return contest.open_challenge(facts, ruling)
     if ruling.refuse and record.challenge is not None:
-        return replace(record, challenge=replace(record.challenge, refused_at=facts.now))
+        fruitless = ruling.reason if isinstance(ruling, Block) else None
+        refused = replace(record.challenge, refused_at=facts.now, fruitless=fruitless)
+        return replace(record, challenge=refused)
     if isinstance(ruling, Keep | Block) and not _is_contested(facts):
         return replace(record, challenge=None)
     return record
@@ -100,9 +102,7 @@ def _look_at(facts: Facts, plan: Plan) -> float | None:
     """When to look again; None if only a word, a signal or the sweep can bring anything new."""
     now, record = facts.now, facts.record
     looks = [] if plan.look_at is None else [plan.look_at]
-    poll = now + min(
-        max((now - record.counted_from) / 4, timing.POLL_SECONDS), timing.POLL_MOST_SECONDS
-    )
+    poll = now + min(max((now - record.granted_at) / 4, timing.POLL_SECONDS), timing.POLL_MOST_SECONDS)
     if contest.is_open(record) and record.challenge is not None:
         looks += [now + timing.POLL_SECONDS, max(record.challenge.deadline, now)]
     if plan.actions or (record.owner and not record.settled and not plan.obstacles):

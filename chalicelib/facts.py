@@ -45,11 +45,7 @@ class Facts:
     def claims(self, node: str) -> bool:
         """Whether the node's latest word is MASTER and no epoch was decided against it."""
         word = self.record.word(node)
-        return (
-            word is not None
-            and word.state is Vrrp.MASTER
-            and word.sequence > self.record.seat(node).spent
-        )
+        return word is not None and word.state is Vrrp.MASTER and word.sequence > self.record.seat(node).spent
 
     def is_fresh(self, node: str) -> bool:
         """Whether its word is young enough to say something about now."""
@@ -105,8 +101,8 @@ class Facts:
         word, held = self.record.word(node), self.record.seat(node).held
         if word is None or word.serving is not None:
             return False
-        if held is None:
-            return word.highest >= self.record.epoch
+        if held is None:  # no Acquire is on its way to it; but before Baton knew it, who knows
+            return self.record.previous is not None or word.highest >= self.record.epoch
         return word.released >= held.epoch or word.boot != held.boot
 
     def is_clear(self, node: str) -> bool:
@@ -166,7 +162,8 @@ class Facts:
         if not was_sent(asked):
             return False
         if asked.answer is None and silent is not None:
-            if self.record.counted_from <= silent <= self.record.granted_at:
+            challenged_at, granted_at = self.record.counted_from, self.record.granted_at
+            if challenged_at < granted_at and challenged_at <= silent <= granted_at:
                 return True  # it left the challenge that led to this epoch unanswered
         return self.now >= asked.command.deadline
 
@@ -180,7 +177,7 @@ class Facts:
             power is Power.RUNNING
             and started is not None
             and self.now - started < timing.BOOT_SECONDS
-            and (word is None or word.said_at < started)
+            and (word is None or word.said_at <= started)
         )
 
     # ----------------------------------------------------------------------------- intents
@@ -216,9 +213,9 @@ class Facts:
         """Whether a volume is on this node alone, attached or attaching."""
         view = self.seen.volume(volume)
         coming = (Attached.ATTACHING, Attached.ATTACHED)
-        return view is not None and [a.node for a in view.attachments if a.state in coming] == [
-            node
-        ] == [a.node for a in view.attachments]
+        return view is not None and [a.node for a in view.attachments if a.state in coming] == [node] == [
+            a.node for a in view.attachments
+        ]
 
     def addresses_at(self, node: str) -> bool:
         """Whether every address is on this node's interface in the address's subnet."""

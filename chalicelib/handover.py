@@ -30,12 +30,14 @@ def next_steps(facts: Facts) -> Plan:
     if owner is None:
         return steps.ask_silent(facts)
     if facts.record.settled:
-        return steps.start_again(facts) + steps.ask_silent(facts)
+        return steps.start_again(facts) + steps.ask_silent(facts) + steps.fence_deaf(facts)
     if missing := _missing(facts) or _strangers(facts):
         return missing
 
     plan = steps.ask_status(facts, owner, since=facts.record.counted_from)
     plan += steps.ask_silent(facts)
+    if not any(facts.is_able(node) for node in facts.cluster.nodes):
+        plan += steps.start_again(facts)  # better a node that boots than none at all
     unclear = facts.unclear()
     for node in unclear:
         plan += steps.let_go(facts, node)
@@ -54,6 +56,8 @@ def settle(facts: Facts) -> Record:
     """The record once all agree: holders that are clear are forgotten, the way is closed."""
     record = facts.record
     for seat in record.seats:
+        seat = replace(seat, spared=False)
+        record = record.with_seat(seat)
         if seat.node == record.owner:
             record = record.with_seat(replace(seat, failures=0, failed_at=None))
         elif facts.is_clear(seat.node):

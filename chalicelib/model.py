@@ -290,6 +290,8 @@ class Seat:
     fenced_at: float | None = None
     """Baton asked EC2 to stop it; None again once it was started."""
     started_at: float | None = None
+    spared: bool = False
+    """It was about to be fenced, said that it serves, and was given an epoch; once until settled."""
     confirmed: int = 0
     """A person confirmed that it is off, in this epoch."""
 
@@ -309,6 +311,8 @@ class Challenge:
     """The claimant's sequence then."""
     deadline: float
     refused_at: float | None = None
+    fruitless: Reason | None = None
+    """Why it led to nothing, where the owner did not even answer."""
     times: int = 1
 
 

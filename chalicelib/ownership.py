@@ -81,7 +81,7 @@ def _unfinished(facts: Facts, owner: str) -> Ruling | None:
     """What an unfinished hand-over itself calls for, before any claim is looked at."""
     for node in facts.unclear():
         if node != owner and facts.is_overdue(node) and _defies(facts, node):
-            return Grant(node, f"{node} is master and serves: the claim is refused")
+            return Grant(node, f"{node} is master and serves: the claim is refused", spare=True)
     asked = facts.record.asked(owner, Verb.ACQUIRE)
     if asked and asked.answer and asked.answer.code is Code.DAMAGED and _failed(facts, owner):
         if facts.is_able(owner):
@@ -93,8 +93,12 @@ def _unfinished(facts: Facts, owner: str) -> Ruling | None:
 
 
 def _defies(facts: Facts, node: str) -> bool:
-    """Whether a holder about to be fenced has said since that it is master, and serves."""
-    return facts.claims(node) and facts.serves(node) and facts.fence_intent(node) is None
+    """Whether a holder about to be fenced has said since that it is master, and serves.
+
+    It is spared once: one that then leaves its own epoch unfinished would be spared for ever.
+    """
+    is_new = not facts.record.seat(node).spared and facts.fence_intent(node) is None
+    return is_new and facts.claims(node) and facts.serves(node)
 
 
 def is_unfit(facts: Facts, node: str) -> bool:
@@ -174,7 +178,12 @@ def grant(facts: Facts, ruling: Grant) -> Record:
         word = record.word(node)
         if node != ruling.node and word is not None:
             record = record.with_seat(replace(record.seat(node), spent=word.sequence))
-    challenged = challenge is not None and challenge.claimant == ruling.node
+    seat = record.seat(ruling.node)
+    record = record.with_seat(replace(seat, silent_since=None, spared=seat.spared or ruling.spare))
+    is_challenge = challenge is not None and challenge.claimant == ruling.node
+    counted_from = facts.now
+    if challenge is not None and is_challenge and contest.is_open(record):
+        counted_from = challenge.at
     return replace(
         record,
         epoch=epoch,
@@ -183,7 +192,7 @@ def grant(facts: Facts, ruling: Grant) -> Record:
         previous=record.owner if record.settled else record.previous,
         settled=False,
         granted_at=facts.now,
-        counted_from=challenge.at if challenge and challenged else facts.now,
+        counted_from=counted_from,
         because=ruling.because,
         mend=ruling.mend,
         adrift_since=None,

@@ -18,11 +18,15 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A new epoch for this node. `mend`: volumes to be taken off it and attached anew."""
+    """A new epoch for this node.
+
+    `mend`: volumes to be taken off it and attached anew. `spare`: it was about to be fenced.
+    """
 
     node: str
     because: str
     mend: tuple[str, ...] = ()
+    spare: bool = False
 
 
 @dataclass(frozen=True, slots=True)

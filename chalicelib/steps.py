@@ -87,8 +87,9 @@ def ask_status(facts: Facts, node: str, since: float) -> Plan:
 def ask_silent(facts: Facts) -> Plan:
     """Silent nodes whose words are fresh are asked now and then: they may have recovered."""
     plan = NOTHING
+    others = () if facts.record.settled else (facts.record.owner, *facts.unclear())
     for seat in facts.record.seats:
-        asked_anyway = seat.node == facts.record.owner and not facts.record.settled
+        asked_anyway = seat.node in others
         if seat.silent_since is not None and facts.is_fresh(seat.node) and not asked_anyway:
             plan += ask_status(facts, seat.node, since=seat.silent_since)
     return Plan(plan.actions)
@@ -143,6 +144,22 @@ def fence(facts: Facts, node: str) -> Plan:
     return blocked(Reason.NO_FENCE, text)
 
 
+def fence_deaf(facts: Facts) -> Plan:
+    """A master that serves nothing and does not answer, while the owner does, is in the way.
+
+    It holds the address on its interface, so that nobody reaches the owner.
+    """
+    owner = facts.record.owner or ""
+    plan = NOTHING
+    for node in facts.claimants():
+        silent = facts.record.seat(node).silent_since
+        is_deaf = silent is not None and facts.is_fresh(node) and not facts.is_off(node)
+        serves = node == owner or facts.serves(node) or not facts.is_clear(node)
+        if is_deaf and not serves and facts.is_able(owner) and not facts.claims(owner):
+            plan += fence(facts, node)
+    return plan
+
+
 def _await_off(facts: Facts, node: str, intent: Intent | None) -> Plan:
     """A Stop was sent, or the instance is stopping by itself: only `stopped` counts."""
     since = intent.at if intent else facts.record.granted_at
@@ -157,7 +174,7 @@ def _await_off(facts: Facts, node: str, intent: Intent | None) -> Plan:
     return blocked(Reason.STUCK_STOPPING, text)
 
 
-def start_again(facts: Facts, *, empty: bool = False) -> Plan:
+def start_again(facts: Facts) -> Plan:
     """Start what Baton fenced, so that it returns as backup; at most once an hour."""
     plan = NOTHING
     for seat in facts.record.seats:
@@ -166,8 +183,6 @@ def start_again(facts: Facts, *, empty: bool = False) -> Plan:
         if seat.started_at and facts.now < seat.started_at + timing.START_AGAIN_SECONDS:
             continue
         if any(is_open(i, facts.now) and _names(i, seat.node) for i in facts.record.intents):
-            continue
-        if empty and any(a.node == seat.node for v in facts.seen.volumes for a in v.attachments):
             continue
         plan += due(facts, Start(seat.node))
     return plan

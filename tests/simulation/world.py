@@ -1,0 +1,235 @@
+"""The state of a small world: hosts, EC2, SSM, the record, and drivers. Values only.
+
+A world is a tuple of interned components: two worlds are equal if their components are the same
+objects, so a state costs a tuple of pointers and comparing it costs nothing. A driver is the list
+of replies that the real `reconcile` was given since its turn began; the generator is made anew and
+fed with them, which is how a generator can be copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
+
+from chalicelib.model import Answer, Attached, Cluster, Command, Mutation, Power, Record, Vrrp, Word
+from chalicelib.progress import Done
+from chalicelib.reconcile import Load, Reply, Request, Take, turn
+from node_hook import duty
+
+T = TypeVar("T")
+_POOL: dict[Any, Any] = {}
+_KNOWN: dict[int, Any] = {}
+_PLAIN = (int, float, str, bool, type(None))
+
+
+def intern(value: T) -> T:
+    """The one object that stands for this value: by structure, and parts already known by identity.
+
+    Hashing a record anew costs more than all that is done to it; here only what changed is hashed.
+    """
+    if isinstance(value, _PLAIN) or id(value) in _KNOWN:
+        return value
+    if isinstance(value, tuple):
+        parts = tuple(map(intern, value))
+    else:
+        parts = tuple(intern(getattr(value, name)) for name in _names(type(value)))
+    key = (type(value), *(p if isinstance(p, _PLAIN) else id(p) for p in parts))
+    found: T = _POOL.setdefault(key, value)
+    if found is value and isinstance(value, tuple) and type(value) is tuple:
+        found = _POOL[key] = parts  # type: ignore[assignment]
+    _KNOWN[id(found)] = found
+    return found
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(kind))
+
+
+START = 1000.0
+"""When worlds begin, POSIX seconds: late enough for words that are older than they may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A node as it is, which is more than it says."""
+
+    name: str
+    power: Power = Power.RUNNING
+    boot: int = 1
+    vrrp: Vrrp = Vrrp.BACKUP
+    priority: int = 100
+    sequence: int = 0
+    memory: duty.Memory = field(default_factory=duty.Memory)
+    mounted: bool = False
+    """Its filesystem is mounted, with a live device or without."""
+    executed: int = 0
+    """Checker's own: the highest epoch of any command that had an effect here."""
+    agent: bool = True
+    hung: bool = False
+    acquiring: Mail | None = None
+    next_beat: float = 0.0
+    boots_at: float | None = None
+
+    @property
+    def boot_id(self) -> str:
+        return f"{self.name}/{self.boot}"
+
+    @property
+    def runs(self) -> bool:
+        """Whether its processes run: on, and not frozen."""
+        return self.power is Power.RUNNING and not self.hung and self.boots_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A command on its way to a node's agent."""
+
+    id: str
+    command: Command
+
+
+class At(NamedTuple):
+    """A volume's attachment."""
+
+    volume: str
+    node: str
+    device: str
+    state: Attached
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A call whose outcome nobody knows and which may still take effect, until a moment."""
+
+    action: Mutation
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """EC2 and SSM."""
+
+    attachments: tuple[At, ...] = ()
+    holder: str | None = None
+    """The node that holds the service address."""
+    mail: tuple[Mail, ...] = ()
+    answers: tuple[tuple[str, Answer], ...] = ()
+    late: tuple[Late, ...] = ()
+    sent: int = 0
+    sticks: bool = False
+    """Stops stay in `stopping`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """One invocation of the Lambda. `replies`: what it was told since its turn began."""
+
+    holder: str
+    taken: bool = False
+    replies: tuple[Reply, ...] = ()
+    done: tuple[Done, ...] = ()
+    """Outcomes of the actions of one Act, as far as they were performed."""
+    wakes_at: float | None = None
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """How many faults of each kind may still happen."""
+
+    deaths: int = 0
+    copies: int = 0
+    losses: int = 0
+    unknowns: int = 0
+    throttles: int = 0
+    pauses: int = 0
+    slow: int = 0
+    doubles: int = 0
+
+
+class World(NamedTuple):
+    """Everything. Components are interned."""
+
+    now: float
+    record: Record
+    hosts: tuple[Host, ...]
+    cloud: Cloud
+    drivers: tuple[Driver, ...]
+    bus: tuple[Word, ...]
+    played: int
+    """How many of the scope's scripted happenings have happened."""
+    left: Left
+    sweep_at: float
+
+    def key(self) -> tuple[Any, ...]:
+        """What tells this world from every other, as long as the pool lives."""
+        return tuple(p if isinstance(p, _PLAIN) else id(p) for p in self)
+
+    def host(self, name: str) -> Host:
+        """A host by name."""
+        for host in self.hosts:
+            if host.name == name:
+                return host
+        raise KeyError(f"there is no host {name}")
+
+    def with_(self, **parts: Any) -> World:
+        """A world with some components changed."""
+        return self._replace(**{name: intern(part) for name, part in parts.items()})
+
+    def with_host(self, host: Host) -> World:
+        """A world with this host in place of its former self."""
+        hosts = tuple(host if h.name == host.name else h for h in self.hosts)
+        return self.with_(hosts=hosts)
+
+    def with_driver(self, driver: Driver, *, gone: bool = False) -> World:
+        """A world with this driver in place of its former self, or without it."""
+        others = [d for d in self.drivers if d.holder != driver.holder]
+        mine = [] if gone else [driver]
+        return self.with_(drivers=tuple(sorted((*others, *mine), key=lambda d: d.holder)))
+
+
+def volume_is_at(world: World, name: str) -> bool:
+    """Whether a host has a device that works."""
+    return any(a.node == name and a.state is not Attached.ATTACHING for a in world.cloud.attachments)
+
+
+_REQUESTS: dict[tuple[Any, ...], Request | bool] = {}
+
+
+def request(cluster: Cluster, driver: Driver) -> Request | bool:
+    """What a driver asks for next; True if its turn is over and another begins, False if it ends.
+
+    The real generator is run anew on the replies so far.
+    """
+    key = (id(cluster), driver.taken, driver.holder, *map(id, driver.replies))
+    if key not in _REQUESTS:
+        _REQUESTS[key] = _replay(cluster, driver)
+    return _REQUESTS[key]
+
+
+def _replay(cluster: Cluster, driver: Driver) -> Request | bool:
+    if not driver.taken:
+        return _before(driver)
+    steps: Generator[Request, Reply, bool] = turn(cluster, driver.holder)
+    try:
+        asked = next(steps)
+        for reply in driver.replies:
+            asked = steps.send(reply)
+    except StopIteration as end:
+        return bool(end.value)
+    return asked
+
+
+def _before(driver: Driver) -> Request | bool:
+    """The two requests before the first turn, as `reconcile` makes them."""
+    if not driver.replies:
+        return Load()
+    if len(driver.replies) == 1:
+        record = driver.replies[0]
+        if not isinstance(record, Record):
+            raise TypeError("Load is answered with a Record")
+        return Take(record)
+    return driver.replies[1] is not None
