@@ -39,6 +39,9 @@ SIGNALS: Final = {
 }
 """What AWS itself tells: best effort, so it only ever makes Baton look sooner."""
 
+UNDER_WAY: Final = ("Pending", "InProgress", "Delayed", "Cancelling")
+"""Statuses of a command that nobody has to look at yet."""
+
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _INSTANCE = re.compile(r"i-[0-9a-f]{8,17}")
 _BOOT = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -198,6 +201,8 @@ def nodes_of(event: Any) -> frozenset[str]:
     if not isinstance(event, Mapping) or not isinstance(event.get("detail"), Mapping):
         return frozenset()
     if event.get("detail-type") not in SIGNALS.get(str(event.get("source")), ()):
+        return frozenset()
+    if event["source"] == "aws.ssm" and event["detail"].get("status") in UNDER_WAY:
         return frozenset()
     return frozenset(
         name for name in _named(event, event["detail"]) if isinstance(name, str) and _INSTANCE.fullmatch(name)
