@@ -51,6 +51,8 @@ class Daemon:
         self.process: Optional[Process] = None
         self.orphaned = False
         self.voice = Voice(config.vrrp_instance, Standing("STOP", 0, time.time()))
+        self.unsure = False
+        """Whether keepalived must be asked as soon as there is nothing left to hear."""
         self.clock_ahead = False
         self.last_word: Optional[Dict[str, Any]] = None
         self.strange: Dict[str, int] = {}
@@ -58,23 +60,23 @@ class Daemon:
     def run(self) -> None:
         """Publish until told to stop."""
         self._begin()
-        beat = look = time.monotonic()
-        beat = self._next_beat()
+        look, beat = time.monotonic(), self._next_beat()
         stopping = False
         while not stopping:
             now = time.monotonic()
-            event = self._next(min(beat, look) - now)
+            event = self._next(0 if self.unsure else min(beat, look) - now)
             if event is not None:
                 stopping = self._hear(event)
                 continue
             now = time.monotonic()
+            self._verify()
             if now >= look:
                 look = now + (ORPHAN_SECONDS if self.orphaned else LOOK_SECONDS)
                 self._look()
             if now >= beat:
                 beat = self._next_beat()
                 self._say(self.voice.again("heartbeat"))
-                self._verify()
+                self.unsure = True
         self._end()
 
     # ------------------------------------------------------------------------ begin and end
@@ -185,8 +187,7 @@ class Daemon:
         self.voice.standing = Standing(
             found["state"], found["priority"], found["since"] / 1000, found.get("reason", "")
         )
-        self._find()
-        self._verify()
+        self.unsure = True
         self._show()
 
     # ------------------------------------------------------------------------------ looking
@@ -233,12 +234,20 @@ class Daemon:
             log.error("%s cannot be written: %s", self.paths.hold, error)
 
     def _verify(self) -> None:
-        """Ask keepalived: lines that it dropped because the FIFO was full are made up for."""
-        if self.process is None:
+        """Ask keepalived: lines that it dropped because the FIFO was full are made up for.
+
+        Not while there is something to hear: what waits may be newer than the answer.
+        """
+        if not self.unsure:
             return
-        told = keepalived.ask(self.paths, self.process, self.config.vrrp_instance)
-        if told is not None and self.events.empty():
-            self._say_if(self.voice.told(told, time.time()))
+        self._find()
+        told = self.process and keepalived.ask(
+            self.paths, self.process, self.config.vrrp_instance
+        )
+        if self.events.empty():
+            self.unsure = False
+            if told:
+                self._say_if(self.voice.told(told, time.time()))
 
     def _next_beat(self) -> float:
         return voice.next_beat(time.monotonic(), self.config.heartbeat_seconds, random.random)
@@ -251,7 +260,7 @@ class Daemon:
 
     def _say(self, what: Say) -> None:
         now = time.time()
-        entry = word.say(self.spool, self.config, self.agent_up, what, now)
+        entry = word.append(self.spool, self.config, self.agent_up, what, now)
         self.sender.wake()
         self._look_at_clock(now)
         if entry.trouble:

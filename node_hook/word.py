@@ -138,13 +138,18 @@ def check(found: Dict[str, Any]) -> None:
 
 def say(spool: Spool, config: Config, agent: bool, what: Say, now: float) -> Entry:
     """Make a word durable and wake the publisher. The entry's text is the word's JSON."""
+    entry = append(spool, config, agent, what, now)
+    wake(config.paths.spool)
+    return entry
+
+
+def append(spool: Spool, config: Config, agent: bool, what: Say, now: float) -> Entry:
+    """Make a word durable, for the publisher itself, which need not be woken."""
 
     def build(sequence: int) -> str:
         return json.dumps(detail(sequence, what, around(config, agent)), separators=(",", ":"))
 
-    entry = spool.append(now, build)
-    wake(config.paths.spool)
-    return entry
+    return spool.append(now, build)
 
 
 def wake(directory: str) -> None:

@@ -125,9 +125,9 @@ class Election:
         """Whether the service address is on this side's interface."""
         return ADDRESS in run("ip", "-n", self.namespace(name), "addr", "show", "dev", "eth0")
 
-    def cut(self, state: str) -> None:
-        """Drop VRRP on the wire ("-A"), or let it through again ("-D")."""
-        for name in NAMES:
+    def cut(self, state: str, *names: str) -> None:
+        """Let these sides hear no VRRP ("-A"), or hear it again ("-D")."""
+        for name in names:
             rule = ["INPUT", "-p", "112", "-j", "DROP"]
             run("ip", "netns", "exec", self.namespace(name), "iptables", state, *rule)
 
