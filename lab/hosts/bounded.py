@@ -19,6 +19,8 @@ from typing import IO
 MOMENT_SECONDS = 1.0
 """How long a killed child may take to die. One in state D takes for ever: not waited for."""
 
+REAP_SECONDS = 0.3
+
 
 class Stuck(Exception):
     """A command did not end by its deadline; it was killed, or hangs in the kernel."""
@@ -55,17 +57,30 @@ def kill(pid: int, number: int = signal.SIGKILL) -> None:
 
 
 def kill_tree(pid: int) -> None:
-    """Kill a process and its children: nsenter does not pass SIGKILL on."""
+    """Kill a process and its children, children first."""
     for child in children(pid):
         kill_tree(child)
     kill(pid)
 
 
 def end(process: subprocess.Popen[bytes]) -> bool:
-    """Kill a child of ours and its children; True if it is gone within a moment."""
-    kill_tree(process.pid)
+    """Kill a child of ours and its children; True if it is gone within a moment.
+
+    nsenter passes no SIGKILL on, and must outlive its child to reap it: a host's init ends only
+    after that, and nobody else may do it (not every machine's init does).
+    """
+    for child in children(process.pid):
+        kill_tree(child)
+    kill(process.pid, signal.SIGCONT)
+    if isinstance(process.args, list) and process.args[0] == "nsenter" and _gone(process, REAP_SECONDS):
+        return True
+    kill(process.pid)
+    return _gone(process, MOMENT_SECONDS)
+
+
+def _gone(process: subprocess.Popen[bytes], seconds: float) -> bool:
     try:
-        process.wait(MOMENT_SECONDS)
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
         return False
     return True

@@ -185,10 +185,10 @@ class Power:
     def _kill(self) -> None:
         assert self._parent is not None
         bounded.kill(self.init)
-        # Init ends after its namespace's last process was reaped, which is nsenter's duty for its
-        # child; and nsenter is stopped with a frozen child.
+        # Init ends after the last process of its namespace was reaped, which is nsenter's duty for
+        # its child; and nsenter was stopped with a frozen child.
         for pid in self._entrances():
-            bounded.kill(pid)
+            bounded.kill(pid, signal.SIGCONT)
         try:
             wait_until(lambda: not kernel.within(self.namespace), "the end of its processes", DIE_SECONDS)
         except bounded.Stuck:

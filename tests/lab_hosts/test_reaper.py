@@ -19,6 +19,7 @@ from .conftest import eventually
 LAB = """
 import sys, time
 from pathlib import Path
+from lab.hosts import disks
 from lab.hosts.hosts import Hosts, Spec
 with Hosts.open(Path(sys.argv[1])) as hosts:
     hosts.disks.create("vol-0a", filesystem="ext4")
@@ -27,8 +28,14 @@ with Hosts.open(Path(sys.argv[1])) as hosts:
     hosts.attach("i-0a", "vol-0a", "/dev/sdf")
     host.run(["sh", "-ec", "mkdir /d; mount /dev/nvme1n1 /d; echo x >/d/x"])
     host.spawn(["sh", "-c", "cd /d; exec sleep 600"], "user")
+    if sys.argv[2] == "worst":
+        host.spawn(["dd", "if=/dev/zero", "of=/d/dirty", "bs=1M", "count=20", "conv=fsync"], "dd")
+        disks.stick(hosts.disks.of("vol-0a", "i-0a").loop)
+        host.spawn(["sync", "-f", "/d/x"], "sync")
+        time.sleep(0.3)
+        host.freeze()
     print("ready", flush=True)
-    time.sleep(float(sys.argv[2]))
+    time.sleep(600)
 """
 
 
@@ -38,10 +45,10 @@ def base() -> Path:
     return Path(tempfile.mkdtemp())
 
 
-def start(base: Path, seconds: float = 600.0) -> subprocess.Popen[str]:
+def start(base: Path, how: str = "") -> subprocess.Popen[str]:
     """A lab in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-c", LAB, str(base), str(seconds)],
+        [sys.executable, "-c", LAB, str(base), how],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -68,10 +75,12 @@ def environment(pid: int) -> bytes:
         return b""
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_lab_leaves_nothing(base: Path, number: int) -> None:
-    """Ctrl-C, and even SIGKILL: the guard sweeps after it."""
-    process = start(base)
+@pytest.mark.parametrize(
+    ("number", "how"), [(signal.SIGINT, ""), (signal.SIGKILL, ""), (signal.SIGINT, "worst"), (9, "worst")]
+)
+def test_an_interrupted_lab_leaves_nothing(base: Path, number: int, how: str) -> None:
+    """Ctrl-C, and even SIGKILL: the guard sweeps after it. Worst: frozen, with a device that hangs."""
+    process = start(base, how)
     wait_ready(process)
     assert left(base)
     process.send_signal(number)
