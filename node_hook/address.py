@@ -22,9 +22,7 @@ def drop_stale(job: Job) -> "list[str]":
     dropped = []
     for address in job.config.addresses:
         for interface, cidr in present(address.address):
-            ended = children.run(
-                ["ip", "address", "del", cidr, "dev", interface], time.time() + IP_SECONDS
-            )
+            ended = children.run(["ip", "address", "del", cidr, "dev", interface], time.time() + IP_SECONDS)
             if ended.code == 0:
                 dropped.append(address.address)
                 job.note(f"deleted {cidr} from {interface}: no keepalived runs that would")

@@ -63,9 +63,7 @@ class Go:
     memory: Memory
 
 
-def judge(
-    order: Order, memory: Memory, *, boot: str, now: float, master: bool
-) -> Union[Refusal, Go]:
+def judge(order: Order, memory: Memory, *, boot: str, now: float, master: bool) -> Union[Refusal, Go]:
     """Whether to execute an order. `master`: keepalived says that it is, asked just now."""
     if order.verb not in ("release", "acquire"):
         return Go(memory)
@@ -129,9 +127,7 @@ def _against_acquire(order: Order, memory: Memory, boot: str, now: float) -> Opt
     return None
 
 
-def _against_release(
-    order: Order, memory: Memory, now: float, master: bool
-) -> Optional[Refusal]:
+def _against_release(order: Order, memory: Memory, now: float, master: bool) -> Optional[Refusal]:
     if order.unless_master and master:
         text = "keepalived says MASTER: nothing was released"
         return Refusal("", text, result="still-master")

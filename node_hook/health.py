@@ -14,9 +14,7 @@ AGAIN_SECONDS = 0.2
 
 def ask(health: Health, until: float, stop: Optional[Callable[[], bool]] = None) -> Optional[str]:
     """Run the command once: None if it passes, else why not."""
-    ended = children.run(
-        list(health.command), min(until, time.time() + health.timeout_seconds), stop=stop
-    )
+    ended = children.run(list(health.command), min(until, time.time() + health.timeout_seconds), stop=stop)
     if ended.code == 0:
         return None
     if ended.code is None:
@@ -24,9 +22,7 @@ def ask(health: Health, until: float, stop: Optional[Callable[[], bool]] = None)
     return f"{health.command[0]} exited {ended.code}: {ended.last_line[:200]}"
 
 
-def until_well(
-    health: Optional[Health], until: float, stop: Callable[[], bool]
-) -> Optional[str]:
+def until_well(health: Optional[Health], until: float, stop: Callable[[], bool]) -> Optional[str]:
     """Ask until it passes; the last reason if it has not by the deadline."""
     if health is None:
         return None

@@ -63,9 +63,7 @@ def find(where: Where, until: float, proc: str = "/proc") -> "list[Holder]":
 def tell(found: Iterable[Holder], where: Where, number: int, proc: str = "/proc") -> "list[int]":
     """Signal the holders that are not protected and still hold; the numbers of those told."""
     return [
-        holder.pid
-        for holder in found
-        if not holder.protected and tell_pid(holder.pid, where, number, proc)
+        holder.pid for holder in found if not holder.protected and tell_pid(holder.pid, where, number, proc)
     ]
 
 

@@ -71,9 +71,7 @@ def _survey(job: Job, until: float) -> _Scene:
     points = {volume.mount for volume in job.volumes}
     for namespace, table in mounts.everywhere(until, job.paths.proc):
         for mount in table:
-            if mount.point in points and (
-                namespace is None or devices.is_gone(mount.device, job.paths)
-            ):
+            if mount.point in points and (namespace is None or devices.is_gone(mount.device, job.paths)):
                 numbers.add(mount.device)
     for volume in job.volumes:
         try:
@@ -121,9 +119,7 @@ def _had_their_chance(scene: _Scene) -> bool:
     return scene.grace_until is not None and time.time() > scene.grace_until + DYING_SECONDS
 
 
-def _unmount_everywhere(
-    job: Job, scene: _Scene, until: float
-) -> "list[tuple[Optional[Namespace], Mount]]":
+def _unmount_everywhere(job: Job, scene: _Scene, until: float) -> "list[tuple[Optional[Namespace], Mount]]":
     """Unmount in each namespace what is deepest first; what is still mounted after that."""
     for namespace, mount_list in _by_namespace(_mounted(scene, until, job.paths.proc)):
         targets = [(mount, 0) for mount in reversed(mount_list)]
@@ -144,9 +140,7 @@ def _unmount_everywhere(
     return _mounted(scene, until, job.paths.proc)
 
 
-def _mounted(
-    scene: _Scene, until: float, proc: str
-) -> "list[tuple[Optional[Namespace], Mount]]":
+def _mounted(scene: _Scene, until: float, proc: str) -> "list[tuple[Optional[Namespace], Mount]]":
     found = []
     for namespace, table in mounts.everywhere(until, proc):
         found += [(namespace, mount) for mount in mounts.on_devices(table, scene.where.devices)]
@@ -196,9 +190,7 @@ def _press(
         time.sleep(AGAIN_SECONDS)
 
 
-def _tell(
-    scene: _Scene, found: "list[holders.Holder]", number: int, name: str, proc: str
-) -> None:
+def _tell(scene: _Scene, found: "list[holders.Holder]", number: int, name: str, proc: str) -> None:
     for pid in holders.tell(found, scene.where, number, proc):
         scene.signals[pid] = name
 

@@ -62,9 +62,7 @@ def parse(text: str) -> "list[Mount]":
         if len(fields) >= 6 and len(tail) >= 2:
             options = tail[2] if len(tail) > 2 else ""
             point, source = _plain(fields[4]), _plain(tail[1])
-            found.append(
-                Mount(int(fields[0]), int(fields[1]), fields[2], point, tail[0], source, options)
-            )
+            found.append(Mount(int(fields[0]), int(fields[1]), fields[2], point, tail[0], source, options))
     return found
 
 

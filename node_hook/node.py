@@ -132,9 +132,7 @@ def _rare_job(given: Given) -> "Callable[[Job], dict[str, Any]]":
     return shutdown if given.action == "shutdown" else arrive
 
 
-def _bare(
-    exit_code: int, result: str, code: str, text: str, given: Optional[Given] = None
-) -> int:
+def _bare(exit_code: int, result: str, code: str, text: str, given: Optional[Given] = None) -> int:
     """An answer without a word: there is no configuration to make one by."""
     sys.stderr.write(f"baton: {text}\n")
     named = given or Given("", "")

@@ -39,5 +39,3 @@ def release(job: Job) -> "dict[str, Any]":
     # Whoever was told to give up mastership because of an older epoch may stand for election again.
     hold.clear(job.paths.hold, "acquire")
     return answer(job, "released", "", f"released for epoch {job.order.epoch}")
-
-

@@ -43,9 +43,7 @@ def stop(units: "tuple[str, ...]", unit_seconds: float, until: float) -> "list[s
     return stubborn
 
 
-def start(
-    units: "tuple[str, ...]", until: float, stopped: Callable[[], bool]
-) -> Optional[str]:
+def start(units: "tuple[str, ...]", until: float, stopped: Callable[[], bool]) -> Optional[str]:
     """Start in order, until one fails: the reason, for people. `stopped` breaks it off."""
     for unit in units:
         ended = children.run(["systemctl", "start", unit], until, stop=stopped)

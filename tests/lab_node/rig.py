@@ -78,9 +78,7 @@ class Node:
         process, out, err = self.begin(*words, python=python)
         return self.end(process, out, err, timeout)
 
-    def begin(
-        self, *words: str, python: str = PYTHON
-    ) -> tuple[subprocess.Popen[bytes], Path, Path]:
+    def begin(self, *words: str, python: str = PYTHON) -> tuple[subprocess.Popen[bytes], Path, Path]:
         """Start the node script."""
         self.write_config()
         folder = Path(tempfile.mkdtemp(dir=self.home))
@@ -217,9 +215,11 @@ class Node:
 
     def yank(self, disk: Disk) -> None:
         """Pull the device under whatever is mounted from it: a force-detach."""
-        code = f"import fcntl,os; fcntl.ioctl(os.open({self.mount!r}, 0), {_SHUTDOWN}, (2).to_bytes(4,'little'))"
+        code = (
+            f"import fcntl,os; fcntl.ioctl(os.open({self.mount!r}, 0), {_SHUTDOWN}, (2).to_bytes(4,'little'))"
+        )
         if self.mounted():
-            self.sh(f"timeout 5 {PYTHON} -c \"{code}\"")
+            self.sh(f'timeout 5 {PYTHON} -c "{code}"')
         shrink(disk.loop)
         self.detach(disk)
 
@@ -303,7 +303,11 @@ def _take_down(made: Node) -> None:
         except subprocess.TimeoutExpired:
             pass  # stuck in the kernel: left behind, its output goes nowhere
     listed = subprocess.run(
-        ["losetup", "-l", "-n", "-O", "NAME,BACK-FILE"], capture_output=True, text=True, timeout=10, check=False
+        ["losetup", "-l", "-n", "-O", "NAME,BACK-FILE"],
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=False,
     )
     for line in listed.stdout.splitlines():
         if str(made.home) in line:

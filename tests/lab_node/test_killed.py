@@ -13,7 +13,7 @@ STEPS_MOST = 20
 
 def killed_at(node: Node, step: int, *words: str) -> bool:
     """Run the script and kill it when it announces its `step`-th step; False if it has fewer."""
-    process, out, err = node.begin(*words)
+    process, _, err = node.begin(*words)
     deadline = time.monotonic() + 20
     while err.read_text().count("baton: ") <= step:
         if process.poll() is not None:
@@ -38,7 +38,10 @@ def test_release_killed_at_every_step(node: Node) -> None:
     for step in range(STEPS_MOST):
         epoch = 2 * step + 1
         assert node.acquire(epoch).gist == ("acquired", "")
-        node.spawn(f"exec 9>{node.mount}/held; touch {node.home}/held-{step}; sleep 60", (node.home / f"held-{step}").exists)
+        node.spawn(
+            f"exec 9>{node.mount}/held; touch {node.home}/held-{step}; sleep 60",
+            (node.home / f"held-{step}").exists,
+        )
         there_was_one = killed_at(node, step, *order("release", epoch + 1))
         ran = node.release(epoch + 1)
         assert ran.gist == ("released", ""), (step, ran.answer["text"])

@@ -66,7 +66,9 @@ class Machine(RuleBasedStateMachine):
     def somebody_works_on_the_volume(self) -> None:
         if self.node.mounted():
             ready = self.node.home / f"ready-{uuid.uuid4().hex}"
-            self.node.spawn(f"cd {self.node.mount}; echo x > file; touch {ready}; exec sleep 60", ready.exists)
+            self.node.spawn(
+                f"cd {self.node.mount}; echo x > file; touch {ready}; exec sleep 60", ready.exists
+            )
 
     @rule()
     def shut_down(self) -> None:

@@ -22,7 +22,9 @@ def stubborn(node: Node, name: str = "x") -> subprocess.Popen[bytes]:
 def free(node: Node, loop: str) -> bool:
     """Whether the kernel lets the device be opened exclusively: nobody has it mounted anywhere."""
     code = f"import os; os.open({loop!r}, os.O_RDONLY | os.O_EXCL)"
-    return subprocess.run(["python3", "-c", code], timeout=10, capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(["python3", "-c", code], timeout=10, capture_output=True, check=False).returncode == 0
+    )
 
 
 def test_clean_release_is_idempotent_and_remembered(node: Node) -> None:
@@ -45,9 +47,12 @@ def test_clean_release_is_idempotent_and_remembered(node: Node) -> None:
     [
         ("open", "exec 9>{m}/file; touch {r}; sleep 60"),
         ("cwd", "cd {m}; touch {r}; sleep 60"),
-        ("root", "mkdir {m}/root; python3 -c '"
-                 "import os,time; d=os.open(\"/\",0); os.chroot(\"{m}/root\"); os.fchdir(d); os.close(d);"
-                 "open(\"{r}\"[1:],\"w\"); time.sleep(60)'"),
+        (
+            "root",
+            "mkdir {m}/root; python3 -c '"
+            'import os,time; d=os.open("/",0); os.chroot("{m}/root"); os.fchdir(d); os.close(d);'
+            'open("{r}"[1:],"w"); time.sleep(60)\'',
+        ),
         ("mapped", "cp /bin/sleep {m}/prog; {m}/prog 60 & sleep 0.2; touch {r}; wait"),
     ],
 )
@@ -69,7 +74,9 @@ def test_sigkill_follows_sigterm_and_spares_who_does_not_hold(node: Node) -> Non
     node.acquire(1)
     elsewhere = node.home / "elsewhere"
     elsewhere.mkdir()
-    innocent = node.spawn(f"cd {elsewhere}; exec 9>{elsewhere}/held; exec sleep 60", (elsewhere / "held").exists)
+    innocent = node.spawn(
+        f"cd {elsewhere}; exec 9>{elsewhere}/held; exec sleep 60", (elsewhere / "held").exists
+    )
     holder = stubborn(node)
     ran = node.release(2)
     assert ran.gist == ("released", "") and free(node, disk.loop)
@@ -83,7 +90,7 @@ def test_a_supervisor_that_respawns_holders_loses(node: Node) -> None:
     disk = node.disk()
     node.acquire(1)
     supervisor = node.spawn(
-        f"while :; do sh -c 'trap \"\" TERM; exec 9<{node.mount} && touch {node.home}/ready; sleep 60 9<&9'; done",
+        f"while :; do sh -c 'trap \"\" TERM; exec 9<{node.mount} && touch {node.home}/ready; sleep 60'; done",
         (node.home / "ready").exists,
     )
     ran = node.release(2, seconds=9)
@@ -96,9 +103,13 @@ def test_bind_mounts_and_nested_mounts_go_too(node: Node) -> None:
     """A bind of a subdirectory elsewhere, a tmpfs inside with a process in it."""
     disk = node.disk()
     node.acquire(1)
-    node.sh(f"mkdir {node.mount}/sub {node.mount}/nested {node.home}/bind && mount --bind {node.mount}/sub {node.home}/bind")
+    node.sh(
+        f"cd {node.mount}; mkdir sub nested {node.home}/bind && mount --bind sub {node.home}/bind"
+    )
     node.sh(f"mount -t tmpfs none {node.mount}/nested")
-    inside = node.spawn(f"cd {node.mount}/nested; touch {node.home}/ready; exec sleep 60", (node.home / "ready").exists)
+    inside = node.spawn(
+        f"cd {node.mount}/nested; touch {node.home}/ready; exec sleep 60", (node.home / "ready").exists
+    )
     ran = node.release(2)
     assert ran.gist == ("released", ""), ran.answer["text"]
     assert free(node, disk.loop) and not node.mounted()
@@ -110,7 +121,9 @@ def test_another_mount_namespace_is_freed(node: Node) -> None:
     disk = node.disk()
     node.acquire(1)
     ready = node.home / "ready"
-    other = node.spawn(f"exec unshare -m --propagation private sh -c 'touch {ready}; exec sleep 60'", ready.exists)
+    other = node.spawn(
+        f"exec unshare -m --propagation private sh -c 'touch {ready}; exec sleep 60'", ready.exists
+    )
     ran = node.release(2)
     assert ran.gist == ("released", ""), ran.answer["text"]
     assert free(node, disk.loop)
@@ -193,7 +206,9 @@ def test_units_stop_in_reverse_and_a_stubborn_one_is_killed(node: Node) -> None:
 
 def test_an_address_left_by_a_dead_keepalived_is_deleted(node: Node) -> None:
     """No keepalived runs, the address is still there: it goes."""
-    node.sh("ip link add d0 type veth peer name d1 && ip link set d0 up && ip address add 10.9.0.100/24 dev d0")
+    node.sh(
+        "ip link add d0 type veth peer name d1 && ip link set d0 up && ip address add 10.9.0.100/24 dev d0"
+    )
     node.config["addresses"] = [{"address": "10.9.0.100", "interface": "d0", "prefix": 24}]
     ran = node.release(1)
     assert ran.gist == ("released", "") and "deleted 10.9.0.100/24" in ran.answer["text"]
@@ -213,8 +228,8 @@ def test_a_lock_held_past_its_deadline_says_by_whom(node: Node) -> None:
     """The answer names the process and what it does."""
     node.home.joinpath("state").mkdir(exist_ok=True)
     node.spawn(
-        f"exec 9>>{node.home}/state/lock; flock 9; echo '{{\"pid\": 77, \"what\": \"acquire, epoch 6\","
-        f" \"since\": 1, \"until\": 2}}' > {node.home}/state/lock; touch {node.home}/ready; sleep 60",
+        f'exec 9>>{node.home}/state/lock; flock 9; echo \'{{"pid": 77, "what": "acquire, epoch 6",'
+        f' "since": 1, "until": 2}}\' > {node.home}/state/lock; touch {node.home}/ready; sleep 60',
         (node.home / "ready").exists,
     )
     ran = node.release(7, seconds=0.5)

@@ -61,7 +61,9 @@ def test_an_older_epoch_is_never_executed(orders: list[tuple[Order, bool]]) -> N
 
 
 @given(ORDERS, st.integers(0, 9), st.integers(0, 9))
-def test_refusing_changes_nothing_and_going_remembers_first(order: Order, highest: int, released: int) -> None:
+def test_refusing_changes_nothing_and_going_remembers_first(
+    order: Order, highest: int, released: int
+) -> None:
     """A Go carries the memory that must be durable before anything is done."""
     verdict = judge(order, Memory(highest, min(highest, released)), boot="this", now=NOW, master=True)
     if isinstance(verdict, Go) and order.verb != "status":

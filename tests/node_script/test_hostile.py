@@ -91,7 +91,14 @@ def test_through_the_documents_own_shell_lines(tmp_path: Path, value: str) -> No
         lines = "\n".join(document["mainSteps"][0]["inputs"]["runCommand"])
         lines = lines.replace("exec /opt/baton/node.py", f"exec {sys.executable} -IS {HOOK}/node.py")
         lines = lines.replace("[ -x /opt/baton/node.py ]", "true")
-        good = {"action": "status", "cluster": "orders", "epoch": "1", "deadline": "1", "boot": "", "volumes": ""}
+        good = {
+            "action": "status",
+            "cluster": "orders",
+            "epoch": "1",
+            "deadline": "1",
+            "boot": "",
+            "volumes": "",
+        }
         for parameter in document["parameters"]:
             if parameter == "boot":
                 continue
@@ -99,7 +106,11 @@ def test_through_the_documents_own_shell_lines(tmp_path: Path, value: str) -> No
             done = subprocess.run(
                 ["/bin/sh", "-c", lines],
                 env={"PATH": "/nowhere", "BATON_CONFIG": str(tmp_path / "none.json"), "SSM_ready": "", **env},
-                cwd=tmp_path, capture_output=True, text=True, timeout=20, check=False,
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                timeout=20,
+                check=False,
             )
             if parameter in ("unlessMaster", "anyway"):
                 # A flag: all but "true" is false, so the value itself never gets anywhere.
@@ -116,8 +127,17 @@ def test_options_are_taken_once_and_whole() -> None:
         with pytest.raises(arguments.BadArguments):
             arguments.parse(["status", *words])
     given = arguments.parse(
-        ["release", "--cluster", "orders", "--epoch=7", "--deadline", "17.5", "--unless-master",
-         "--volumes", "vol-01234567,vol-89abcdef"]
+        [
+            "release",
+            "--cluster",
+            "orders",
+            "--epoch=7",
+            "--deadline",
+            "17.5",
+            "--unless-master",
+            "--volumes",
+            "vol-01234567,vol-89abcdef",
+        ]
     )
     assert (given.epoch, given.deadline, given.unless_master) == (7, 17.5, True)
     assert given.volumes == ("vol-01234567", "vol-89abcdef")

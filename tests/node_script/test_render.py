@@ -13,7 +13,11 @@ from hypothesis import strategies as st
 
 from node_hook import config, render
 
-HOSTS = {"i-0aaaaaaaaaaaaaaaa": "10.9.0.11", "i-0bbbbbbbbbbbbbbbb": "10.9.0.12", "i-0cccccccccccccccc": "10.9.0.13"}
+HOSTS = {
+    "i-0aaaaaaaaaaaaaaaa": "10.9.0.11",
+    "i-0bbbbbbbbbbbbbbbb": "10.9.0.12",
+    "i-0cccccccccccccccc": "10.9.0.13",
+}
 DEFINITION: dict[str, Any] = {
     "version": 1,
     "name": "orders",
@@ -28,8 +32,11 @@ CASES: list[tuple[str, dict[str, Any], int]] = [
     ("preempt", {"keepalived": {"preempt": True}}, 3),
     ("quick", {"keepalived": {"advert_seconds": 0.1, "router_id": 7}}, 3),
     ("version 2", {"keepalived": {"advert_seconds": 2}}, 2),
-    ("two interfaces", {"addresses": [*DEFINITION["addresses"],
-                                      {"address": "10.8.0.100", "interface": "v1", "prefix": 24}]}, 3),
+    (
+        "two interfaces",
+        {"addresses": [*DEFINITION["addresses"], {"address": "10.8.0.100", "interface": "v1", "prefix": 24}]},
+        3,
+    ),
     ("priorities", {"nodes": [{"id": n, "priority": 100 + i} for i, n in enumerate(HOSTS)]}, 3),
     ("tag", {"nodes": BY_TAG["nodes"]}, 3),
 ]
@@ -46,11 +53,16 @@ def test_keepalived_takes_it(tmp_path: Path, name: str, change: dict[str, Any], 
     """`--config-test` exits 0 and complains about nothing, on each node."""
     for node in HOSTS:
         path = tmp_path / f"{node}.conf"
-        path.write_text(render.keepalived_conf({**DEFINITION, **change}, node, HOSTS, stage="prod", version=version))
+        path.write_text(
+            render.keepalived_conf({**DEFINITION, **change}, node, HOSTS, stage="prod", version=version)
+        )
         links = "ip link add v0 type veth peer name v1; ip address add 10.9.0.11/24 dev v0"
         done = subprocess.run(
             ["unshare", "-rn", "sh", "-c", f"{links}; exec keepalived --config-test -f {path}"],
-            capture_output=True, text=True, timeout=20, check=False,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
         )
         assert done.returncode == 0 and not done.stderr.strip(), f"{name}: {done.stderr}\n{path.read_text()}"
 
@@ -64,9 +76,18 @@ def test_peers_are_the_others_and_priorities_differ() -> None:
         peers = text.partition("unicast_peer { ")[2].partition(" }")[0].split()
         assert sorted(peers) == sorted(set(HOSTS.values()) - {address})
         seen.add(text.partition(" priority ")[2].split()[0])
-        for wanted in ("state BACKUP", "nopreempt", "check_unicast_src", "enable_script_security", "advert_int 1 ",
-                       "script_user root", "vrrp_version 3", "vrrp_notify_fifo /run/baton/vrrp.fifo", "weight 0",
-                       "track_file { baton_hold }"):
+        for wanted in (
+            "state BACKUP",
+            "nopreempt",
+            "check_unicast_src",
+            "enable_script_security",
+            "advert_int 1 ",
+            "script_user root",
+            "vrrp_version 3",
+            "vrrp_notify_fifo /run/baton/vrrp.fifo",
+            "weight 0",
+            "track_file { baton_hold }",
+        ):
             assert wanted in text, wanted
         assert "fifo_script" not in text
     assert seen == {"254", "253", "252"}
@@ -83,10 +104,14 @@ def test_peers_are_the_others_and_priorities_differ() -> None:
         ({"nodes": [{"id": "i-0aaaaaaaaaaaaaaaa"}]}, HOSTS, 3, "no peer"),
     ],
 )
-def test_what_cannot_work_is_not_rendered(change: dict[str, Any], hosts: dict[str, str], version: int, says: str) -> None:
+def test_what_cannot_work_is_not_rendered(
+    change: dict[str, Any], hosts: dict[str, str], version: int, says: str
+) -> None:
     """The reason is a sentence."""
     with pytest.raises(render.CannotRender, match=says):
-        render.keepalived_conf({**DEFINITION, **change}, "i-0aaaaaaaaaaaaaaaa", hosts, stage="p", version=version)
+        render.keepalived_conf(
+            {**DEFINITION, **change}, "i-0aaaaaaaaaaaaaaaa", hosts, stage="p", version=version
+        )
 
 
 @given(st.lists(st.integers(0, 15), min_size=2, max_size=16, unique=True))
