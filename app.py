@@ -21,7 +21,7 @@ from chalice.app import Chalice, CloudWatchEvent, Rate
 
 from chalicelib import events
 from chalicelib.clients import client
-from chalicelib.house import driving_seconds, house
+from chalicelib.house import Accepted, driving_seconds, house
 
 app = Chalice(app_name="baton", configure_logs=False)
 logger = Logger()
@@ -53,9 +53,9 @@ def on_word(event: CloudWatchEvent) -> None:
         house().reject(heard)
         return
     logger.append_keys(cluster=heard.cluster)
-    if _accept_once(event, heard):
-        cluster = house().clusters.get(heard.cluster)
-        house().drive([cluster], _seconds(event))
+    accepted = _accept_once(event, heard)
+    if accepted is not None and accepted.changes:
+        house().drive([accepted.cluster], _seconds(event))
 
 
 @app.on_cw_event(SIGNALS, name="on_signal")  # type: ignore[untyped-decorator]
@@ -84,15 +84,15 @@ def _seconds(event: CloudWatchEvent) -> float:
     return driving_seconds(event.context.get_remaining_time_in_millis())
 
 
-def _accept_once(event: CloudWatchEvent, heard: events.Heard) -> bool:
-    """Whether the word was written down now, and not before."""
+def _accept_once(event: CloudWatchEvent, heard: events.Heard) -> Accepted | None:
+    """Accept the word, unless an earlier copy of its event did. None: there is nothing to do."""
     ONCE.register_lambda_context(event.context)
     told = {
         "cluster": heard.cluster,
         "node": heard.word.node,
         "sequence": heard.word.sequence,
     }
-    fresh: list[bool] = []
+    fresh: list[Accepted] = []
     keeper = DynamoDBPersistenceLayer(
         table_name=house().settings.idempotency_table, boto3_client=client("dynamodb")
     )
@@ -105,11 +105,11 @@ def _accept_once(event: CloudWatchEvent, heard: events.Heard) -> bool:
         if isinstance(accepted, events.Rejected):
             house().reject(accepted)
             return False
-        fresh.append(True)
+        fresh.append(accepted)
         return True
 
     try:
         accept(told=told)
     except IdempotencyAlreadyInProgressError:
         logger.debug("this word is being accepted elsewhere", node=heard.word.node)
-    return bool(fresh)
+    return fresh[0] if fresh else None

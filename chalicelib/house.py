@@ -20,6 +20,8 @@ from chalicelib.events import Gate, Heard, Rejected
 from chalicelib.fences import Fences
 from chalicelib.model import Cluster
 from chalicelib.ports import Ports, SystemClock
+from chalicelib.quiet import is_repetition
+from chalicelib.record_items import UnreadableRecord
 from chalicelib.store import Store
 from chalicelib.telling import Teller, count
 
@@ -58,6 +60,14 @@ def _variable(name: str) -> str:
     return value
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A word was written down. `changes`: it says something new, so the cluster is to be driven."""
+
+    cluster: Cluster
+    changes: bool
+
+
 class House:
     """What the entry points call. One lives as long as the Lambda's process."""
 
@@ -82,8 +92,8 @@ class House:
             )
         )
 
-    def accept(self, heard: Heard) -> Cluster | Rejected:
-        """Write down a word that counts. The cluster to drive, or why it does not count."""
+    def accept(self, heard: Heard) -> Accepted | Rejected:
+        """Write down a word that counts; or why it does not count."""
         word = heard.word
         try:
             cluster = self.clusters.get(heard.cluster)
@@ -93,7 +103,11 @@ class House:
             return Rejected("definition", str(error))
         if word.node not in cluster.nodes:
             return Rejected("member", f"{word.node} is no node of cluster {cluster.name}")
-        last = self.store.last_word(cluster.name, word.node)
+        try:
+            record = self.store.load(cluster.name)
+        except UnreadableRecord as error:
+            return Rejected("record", str(error))
+        last = next((known for known in record.words if known.node == word.node), None)
         verdict = ownership.accept(last, word, self.clock.now())
         if isinstance(verdict, ownership.Ignored):
             return Rejected("old", f"{word.node}: {verdict.reason}")
@@ -103,7 +117,7 @@ class House:
             self.count("ClockAhead")
         if not self.store.accept(cluster.name, word):
             return Rejected("old", f"{word.node}: a newer word came in at the same moment")
-        return cluster
+        return Accepted(cluster, changes=not is_repetition(record, last, word))
 
     def reject(self, rejected: Rejected) -> None:
         """One structured warning and one metric; nothing else changes."""

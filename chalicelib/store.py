@@ -82,11 +82,6 @@ class Store:
                 loaded[name] = decode(name, items.get((name, "RECORD")), items.get((name, "WORDS")))
         return loaded
 
-    def last_word(self, cluster: str, node: str) -> Word | None:
-        """The node's latest word that was accepted."""
-        record = with_words(Record(cluster), self._words(cluster))
-        return next((word for word in record.words if word.node == node), None)
-
     def _words(self, cluster: str) -> Item:
         got = self.client.get_item(TableName=self.table, Key=key(cluster, "WORDS"), ConsistentRead=True)
         return from_item(got.get("Item", {}))

@@ -101,6 +101,10 @@ class Orders:
         asked = [call.operation for call in self.cloud.calls]
         return [name for name in asked if name.startswith(MUTATIONS)]
 
+    def asked_of_ec2(self) -> list[str]:
+        """Every call of EC2's so far."""
+        return [call.operation for call in self.cloud.calls if call.service == "ec2"]
+
     def until_settled(self, seconds: float = 40.0) -> None:
         """Sweeps go on until the cluster is settled."""
         end = time.monotonic() + seconds

@@ -78,6 +78,19 @@ def test_a_settled_sweep_changes_nothing(orders: Orders) -> None:
     )
 
 
+def test_a_heartbeat_that_says_nothing_new_is_kept_and_costs_ec2_nothing(orders: Orders) -> None:
+    """Owner and backup repeat themselves: the words are stored, and nobody looks at EC2."""
+    served(orders)
+    orders.hear(orders.say(orders.a, "heartbeat"))
+    calls = len(orders.asked_of_ec2())
+    for host in (orders.a, orders.b, orders.a):
+        orders.hear(orders.say(host, "heartbeat"))
+    assert len(orders.asked_of_ec2()) == calls
+    assert {w.node: w.sequence for w in orders.record.words} == {
+        host.id: host.sequence for host in (orders.a, orders.b)
+    }
+
+
 def test_ec2_saying_that_the_owner_stopped_wakes_its_cluster(orders: Orders) -> None:
     """The claim of the other node was undecided until EC2's event came."""
     served(orders)
