@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 import string
 import threading
-from collections import deque
+import time
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -117,3 +118,34 @@ class Calls:
             and kind in ("", call.principal.kind)
             and where(call)
         ]
+
+
+class Answers:
+    """Recent answers to Describes, for the fault that gives an old one once more."""
+
+    _QUESTIONS_MOST = 200
+    _EACH_MOST = 30
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._answers: OrderedDict[str, deque[tuple[float, Any]]] = OrderedDict()
+
+    def add(self, call: Call, answer: Any) -> None:
+        """Keep the answer to this question."""
+        with self._lock:
+            kept = self._answers.setdefault(_question(call), deque(maxlen=self._EACH_MOST))
+            kept.append((time.time(), answer))
+            self._answers.move_to_end(_question(call))
+            if len(self._answers) > self._QUESTIONS_MOST:
+                self._answers.popitem(last=False)
+
+    def before(self, call: Call, seconds: float) -> Any:
+        """The newest answer that is so old, None if there is none."""
+        with self._lock:
+            kept = list(self._answers.get(_question(call), ()))
+        old = [answer for at, answer in kept if at <= time.time() - seconds]
+        return old[-1] if old else None
+
+
+def _question(call: Call) -> str:
+    return f"{call.service} {call.operation} {call.parameters!r}"

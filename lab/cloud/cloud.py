@@ -11,8 +11,8 @@ Everything is done through the AWS API at `endpoint`, by boto3, the CLI, or `cha
 
 - `machinery`  what EC2 and SSM do to the machines (machinery.py); `Nothing` by default.
 - `latencies`  how long each thing takes (settings.py); `Latencies.fast()` for tests.
-- `faults`     throttle, fail (applied or not), deny, slow, hang, stick/unstick, ssm_late/lost/
-               undelivered/twice, clear (faults.py).
+- `faults`     throttle, fail (applied or not), deny, slow, hang, stale, stick/unstick,
+               ssm_late/lost/undelivered/twice, clear (faults.py).
 - `bus`        lose, duplicate, delay, reorder the next events; fire a rule; history (bus.py).
 - `calls`      every API call with its principal, parameters and error code (calls.py).
 - `functions`  invocations, failed, recycle (functions.py); `lambda_log` holds what they print.
@@ -38,6 +38,7 @@ from lab.cloud.bus import Bus
 from lab.cloud.calls import OPERATOR, Calls, Credentials, Principal
 from lab.cloud.faults import Faults
 from lab.cloud.functions import Functions
+from lab.cloud.keeper import Keeper
 from lab.cloud.machinery import Machinery, Nothing
 from lab.cloud.run_command import RunCommand
 from lab.cloud.server import Server
@@ -76,7 +77,7 @@ class Cloud(Building):
             patches.install()
             patches.fresh(world)
             world.bus, world.functions = Bus(world), Functions(world)
-            world.commands = RunCommand(world)
+            world.commands, world.keeper = RunCommand(world), Keeper()
             server = Server(host, port)
         except BaseException:
             leave(world)
@@ -96,6 +97,7 @@ class Cloud(Building):
         world.timeline.stop()
         self._server.stop()
         world.functions.close()
+        world.keeper.close()
         leave(world)
 
     def __enter__(self) -> Cloud:

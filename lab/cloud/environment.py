@@ -29,6 +29,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from lab.cloud.keeper import Keeper
+
+_INIT_SECONDS = 10.0
+"""Lambda gives the code so long to load before the function's own timeout begins to count."""
 _NEXT_SECONDS = 2.0
 """After its answer a runtime asks for the next event at once; else it is not frozen."""
 _LOG_SECONDS = 0.2
@@ -70,7 +74,12 @@ class Environment:
     """A process that runs one function, one invocation at a time."""
 
     def __init__(
-        self, program: Program, python: Path, variables: dict[str, str], log: Callable[[str], None]
+        self,
+        program: Program,
+        python: Path,
+        variables: dict[str, str],
+        log: Callable[[str], None],
+        keeper: Keeper,
     ) -> None:
         self.program = program
         self._log = log
@@ -81,10 +90,13 @@ class Environment:
         self._frozen = False
         self._threads = 0
         self._closed = False
+        self._closing = threading.Lock()
+        self._keeper = keeper
         self._root = Path(tempfile.mkdtemp(prefix="lambda-"))
         zipfile.ZipFile(io.BytesIO(program.code)).extractall(self._root)
         self._server = _server(self)
         self._process = self._start(python, variables)
+        keeper.keep(self._process.pid)
         threading.Thread(target=self._read, name=f"{program.name}-log", daemon=True).start()
 
     @property
@@ -94,10 +106,11 @@ class Environment:
 
     def invoke(self, payload: bytes) -> Invocation:
         """Run the handler once; bounded by the function's timeout."""
-        began = time.monotonic()
         request_id = str(uuid.uuid4())
+        self._initialised()
         self._lines.clear()
         self._thaw()
+        began = time.monotonic()
         limit = self.program.timeout
         self._events.put((request_id, payload, time.time() + limit))
         kind, body = self._wait(request_id, began + limit)
@@ -112,13 +125,14 @@ class Environment:
 
     def close(self) -> None:
         """Kill the process and what it started; reap it; remove its files. Idempotent."""
-        if self._closed:
+        if not self._closing.acquire(blocking=False):
             return
         self._closed = True
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5.0)
+        self._keeper.let_go(self._process.pid)
         self._server.shutdown()
         self._server.server_close()
         shutil.rmtree(self._root, ignore_errors=True)
@@ -162,6 +176,13 @@ class Environment:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+
+    def _initialised(self) -> None:
+        """Wait until the runtime has loaded the code: it then asks for an event, or ends."""
+        until = time.monotonic() + _INIT_SECONDS
+        while not self._asked.wait(0.02):
+            if not self.alive or not self._answers.empty() or time.monotonic() > until:
+                return
 
     def _wait(self, request_id: str, until: float) -> tuple[str, bytes]:
         while True:

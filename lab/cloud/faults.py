@@ -28,6 +28,8 @@ class Ruling:
     seconds: float = 0.0
     after: bool = False
     """The wait comes after the effect: the caller gives up, and yet it has happened."""
+    stale: float = 0.0
+    """Answer as one did so many seconds ago, if the same was asked then."""
 
 
 @dataclass(slots=True)
@@ -97,6 +99,11 @@ class Faults:
         """Answer nothing for so long, then 503; `applied`: it happened before the silence."""
         ruling = Ruling("ServiceUnavailable", "hung", applied, seconds, after=True)
         self._plan(operation, where, times, ruling)
+
+    def stale(self, operation: str, seconds: float = 1.0, times: int = 1, where: Where = _anyone) -> None:
+        """A Describe answers what it answered to the same question so long ago, or earlier:
+        EC2's Describes can go back in time (kubernetes#85675)."""
+        self._plan(operation, where, times, Ruling(stale=seconds))
 
     def stick(self, what: str, name: str) -> None:
         """Let something stay under way until `unstick`.

@@ -142,7 +142,12 @@ class Functions:
             "AWS_LAMBDA_LOG_STREAM_NAME": f"lab/{uuid.uuid4().hex}",
         }
         python: Path = world.settings.runtime / "bin" / "python"
-        return Environment(program, python, variables, world.lambda_log.append)
+        if not python.exists():
+            raise FileNotFoundError(
+                f"There is no Lambda runtime at {python}: make a virtual environment there with "
+                "what requirements-lambda.txt names, as ./baton does."
+            )
+        return Environment(program, python, variables, world.lambda_log.append, world.keeper)
 
 
 def invoke(world: World, request: Request) -> tuple[int, dict[str, str], bytes]:

@@ -88,6 +88,8 @@ def _answer(world: World, request: Request) -> tuple[Any, Any, Any]:
     denied = refusal(world, request.call)
     if denied:
         return _error(request, *denied)
+    if ruling is not None and ruling.stale:
+        return world.answers.before(request.call, ruling.stale) or _perform(world, request)
     if ruling is None or not ruling.code:
         return _perform(world, request)
     if ruling.applied:
@@ -102,7 +104,10 @@ def _perform(world: World, request: Request) -> tuple[Any, Any, Any]:
     if name in _WAITING:
         return _run(world, request)
     with world.lock:
-        return _run(world, request)
+        answer = _run(world, request)
+    if name[1].startswith("Describe") and not request.call.error:
+        world.answers.add(request.call, answer)
+    return answer
 
 
 def _run(world: World, request: Request) -> tuple[Any, Any, Any]:

@@ -7,9 +7,12 @@ use, in whatever thread asks first, and fills them while it does so.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from moto.awslambda.models import LambdaBackend
+from moto.backends import get_backend
 from moto.core.base_backend import BackendDict
 from moto.ec2.models.amis import Ami
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface
@@ -21,6 +24,7 @@ from lab.cloud.world import World
 IMAGE = "ami-0ba70b0ba70b0ba70"
 """The lab's image: Debian-like, with its root device on /dev/xvda."""
 ROOT_DEVICE = "/dev/xvda"
+_IMAGES = "MOTO_EC2_LOAD_DEFAULT_AMIS"
 
 _SERVICES = ("ec2", "iam", "ssm", "events", "lambda", "dynamodb", "sqs", "sns", "logs", "sts")
 
@@ -39,28 +43,40 @@ def install() -> None:
 
 def fresh(world: World) -> None:
     """Empty every backend, make the ones that matter, and register the image."""
-    from moto.backends import get_backend
-
-    # moto's own images are half a second's work per Region, and none has its root on /dev/xvda.
-    os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
-    with world.lock:
+    with world.lock, _without_images():
         BackendDict.reset()
         for service in _SERVICES:
             account = get_backend(service)[world.settings.account]
             account["aws" if service in ("iam", "sts") else world.settings.region]
-        zone = world.settings.region + "a"
-        image = Ami(
-            world.ec2,
-            IMAGE,
-            name="baton-lab",
-            virtualization_type="hvm",
-            architecture="x86_64",
-            hypervisor="xen",
-            root_device_type="ebs",
-            root_device_name=ROOT_DEVICE,
-            region_name=zone,
-        )
-        world.ec2.amis[IMAGE] = image
+        world.ec2.amis[IMAGE] = _image(world)
+
+
+@contextmanager
+def _without_images() -> Iterator[None]:
+    """moto's own images are half a second's work per Region, and none has its root on /dev/xvda."""
+    before = os.environ.get(_IMAGES)
+    os.environ[_IMAGES] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_IMAGES]
+        else:
+            os.environ[_IMAGES] = before
+
+
+def _image(world: World) -> Ami:
+    return Ami(
+        world.ec2,
+        IMAGE,
+        name="baton-lab",
+        virtualization_type="hvm",
+        architecture="x86_64",
+        hypervisor="xen",
+        root_device_type="ebs",
+        root_device_name=ROOT_DEVICE,
+        region_name=world.settings.region + "a",
+    )
 
 
 def _interface_filter(self: NetworkInterface, name: str, method: str | None = None) -> Any:

@@ -43,9 +43,7 @@ def deliver(world: World, rule: Rule, target: dict[str, Any], event: dict[str, A
 
 def queue(world: World, arn: str, body: str, attributes: dict[str, str] | None = None) -> None:
     """Put a message into an SQS queue; a missing one is an `Undeliverable`."""
-    typed = {
-        name: {"DataType": "String", "StringValue": value} for name, value in (attributes or {}).items()
-    }
+    typed = {name: {"DataType": "String", "StringValue": value} for name, value in (attributes or {}).items()}
     backend = sqs_backends[world.settings.account][world.settings.region]
     try:
         with world.lock:

@@ -126,13 +126,22 @@ def _finish_attach(world: World, attachment: VolumeAttachment) -> None:
         _again(world, lambda: _finish_attach(world, attachment))
         return
     with world.volume_locks[volume]:
-        if not _stands(world, attachment, "attaching"):
+        if not _stands(world, attachment, "attaching") or _attached_while_off(world, attachment):
             return
-        if instance.state == "running":
-            world.machinery.attach(instance.id, volume, attachment.device)
+        world.machinery.attach(instance.id, volume, attachment.device)
         with world.lock:
             if _stands(world, attachment, "attaching"):
                 _set_state(attachment, "attached")
+
+
+def _attached_while_off(world: World, attachment: VolumeAttachment) -> bool:
+    """A host that is off gets no device now: it appears at the start. Decided and done under the
+    lock that the start takes, so that one of the two sees the other."""
+    with world.lock:
+        if attachment.instance.state == "running":
+            return False
+        _set_state(attachment, "attached")
+        return True
 
 
 def _finish_detach(world: World, attachment: VolumeAttachment) -> None:

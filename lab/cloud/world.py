@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from lab.cloud.calls import Call, Calls, Principals
+from lab.cloud.calls import Answers, Call, Calls, Principals
 from lab.cloud.faults import Faults
 from lab.cloud.machinery import Machinery
 from lab.cloud.settings import Latencies, Settings
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from lab.cloud.bus import Bus
     from lab.cloud.functions import Functions
+    from lab.cloud.keeper import Keeper
     from lab.cloud.run_command import RunCommand
 
 
@@ -38,6 +39,7 @@ class World:
     endpoint: str = ""
     lock: threading.RLock = field(default_factory=threading.RLock)
     calls: Calls = field(default_factory=Calls)
+    answers: Answers = field(default_factory=Answers)
     principals: Principals = field(default_factory=Principals)
     faults: Faults = field(default_factory=Faults)
     timeline: Timeline = field(default_factory=Timeline)
@@ -49,6 +51,7 @@ class World:
     bus: Bus = field(init=False)
     functions: Functions = field(init=False)
     commands: RunCommand = field(init=False)
+    keeper: Keeper = field(init=False)
 
     @property
     def latencies(self) -> Latencies:

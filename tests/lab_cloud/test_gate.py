@@ -126,3 +126,13 @@ def _impatient(cloud: Cloud) -> Any:
         aws_secret_access_key="x",
         config=config,
     )
+
+
+def test_a_describe_can_go_back_in_time(cloud: Cloud) -> None:
+    ec2 = cloud.client("ec2")
+    before = len(ec2.describe_volumes()["Volumes"])
+    time.sleep(0.2)
+    cloud.volume()
+    cloud.faults.stale("DescribeVolumes", seconds=0.1)
+    assert len(ec2.describe_volumes()["Volumes"]) == before
+    assert len(ec2.describe_volumes()["Volumes"]) == before + 1

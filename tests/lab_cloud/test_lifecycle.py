@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -73,3 +77,23 @@ def test_a_minute_of_a_schedule_can_be_short() -> None:
         time.sleep(0.8)
         assert "Messages" not in cloud.client("sqs").receive_message(QueueUrl=url)
         assert not cloud.problems
+
+
+def test_lambda_processes_end_with_a_cloud_that_is_killed() -> None:
+    sleeper = subprocess.Popen(["sleep", "300"], start_new_session=True)
+    code = "import sys, time; from lab.cloud.keeper import Keeper; k = Keeper(); k.keep(int(sys.argv[1]))"
+    owner = subprocess.Popen(
+        [sys.executable, "-c", f"{code}; print(1, flush=True); time.sleep(300)", str(sleeper.pid)],
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert owner.stdout is not None
+        with owner.stdout as told:
+            assert told.readline() == b"1\n"
+        os.kill(sleeper.pid, signal.SIGSTOP)
+        owner.kill()
+        assert sleeper.wait(20) == -signal.SIGKILL
+    finally:
+        for process in (owner, sleeper):
+            process.kill()
+            process.wait(10)
