@@ -29,6 +29,9 @@ IDLE_SECONDS = 45.0
 SKEW_SECONDS = 60.0
 """A clock this wrong is told. AWS refuses signatures beyond five minutes."""
 
+LOOK_SECONDS = 30.0
+"""Between two looks at AWS's clock while all goes well."""
+
 MOST_ENTRIES = 10
 """PutEvents takes no more in one call."""
 
@@ -52,6 +55,7 @@ class Endpoint:
         self._wallet = wallet
         self._connection: Optional[http.client.HTTPConnection] = None
         self._used_at = 0.0
+        self._looked_at = float("-inf")
         self.skew = 0.0
         """Seconds that AWS's clock is ahead of ours (negative: ours is), if that is worth telling."""
 
@@ -67,7 +71,8 @@ class Endpoint:
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise Trouble("NoAnswer", f"{self._service.host}: {error or type(error).__name__}") from error
-        self._look_at_clock(headers.get("date"))
+        if status != 200 or time.monotonic() > self._looked_at + LOOK_SECONDS:
+            self._look_at_clock(headers.get("date"))
         if status != 200:
             raise self._refusal(status, content)
         return content
@@ -107,6 +112,7 @@ class Endpoint:
 
     def _look_at_clock(self, date: Optional[str]) -> None:
         """Sign with AWS's time if ours is wrong: a word is worth more than a tidy clock."""
+        self._looked_at = time.monotonic()
         try:
             there = parsedate_to_datetime(date or "").timestamp()
         except (TypeError, ValueError):

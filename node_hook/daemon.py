@@ -19,7 +19,7 @@ from node_hook import agent, clock, hold, keepalived, voice, word
 from node_hook.config import Config
 from node_hook.ears import Ears, Event, Gone, Heard, Stop, Woken
 from node_hook.keepalived import Process
-from node_hook.sender import Sender
+from node_hook.sender import Progress, Sender
 from node_hook.spool import Entry, Spool
 from node_hook.voice import Say, Standing, Voice
 
@@ -28,6 +28,9 @@ FINISH_SECONDS = 5.0
 
 LOOK_SECONDS = 1.0
 """How often to look for a keepalived that is not known to run, and at the SSM agent."""
+
+SHOW_SECONDS = 0.02
+"""After a word, state.json waits for so long a pause: publishing comes first."""
 
 ORPHAN_SECONDS = 0.1
 """keepalived's children outlive a killed parent for a moment, and stop in order: look again."""
@@ -54,7 +57,9 @@ class Daemon:
         self.unsure = False
         """Whether keepalived must be asked as soon as there is nothing left to hear."""
         self.clock_ahead = False
-        self.last_word: Optional[Dict[str, Any]] = None
+        self.last: Optional[Entry] = None
+        self.news = True
+        self.shown: Optional[Progress] = None
         self.strange: Dict[str, int] = {}
 
     def run(self) -> None:
@@ -64,11 +69,13 @@ class Daemon:
         stopping = False
         while not stopping:
             now = time.monotonic()
-            event = self._next(0 if self.unsure else min(beat, look) - now)
+            seconds = 0.0 if self.unsure else min(beat, look) - now
+            event = self._next(min(seconds, SHOW_SECONDS) if self.news else seconds)
             if event is not None:
                 stopping = self._hear(event)
                 continue
             now = time.monotonic()
+            self._show()
             self._verify()
             if now >= look:
                 look = now + (ORPHAN_SECONDS if self.orphaned else LOOK_SECONDS)
@@ -118,6 +125,7 @@ class Daemon:
         self._look()
         if self.process is None and self.voice.standing.state != "STOP":
             self._say_if(self.voice.vanished("keepalived does not run", time.time()))
+        self.news = True
         if not self.sender.finish(FINISH_SECONDS):
             log.warning("%d words stay in the spool for the next start", len(self.spool.pending()))
         self._show()
@@ -187,8 +195,7 @@ class Daemon:
         self.voice.standing = Standing(
             found["state"], found["priority"], found["since"] / 1000, found.get("reason", "")
         )
-        self.unsure = True
-        self._show()
+        self.unsure = self.news = True
 
     # ------------------------------------------------------------------------------ looking
 
@@ -265,21 +272,22 @@ class Daemon:
         self._look_at_clock(now)
         if entry.trouble:
             log.error("the spool cannot be written (%s): words are kept in memory", entry.trouble)
+        self.last, self.news = entry, True
         if what.kind != "heartbeat":
             log.info("said %s %s", what.standing.state, what.standing.reason)
-        self._show(entry)
 
-    def _show(self, entry: Optional[Entry] = None) -> None:
-        """Replace state.json, for people."""
+    def _show(self) -> None:
+        """Replace state.json, for people, if there is news: once nobody waits for anything else."""
         progress, standing = self.sender.progress, self.voice.standing
-        if entry is not None:
-            self.last_word = json.loads(entry.text)
+        if not self.news and progress is self.shown:
+            return
+        self.news, self.shown = False, progress
         shown = {
             "state": standing.state,
             "priority": standing.priority,
             "since": standing.since,
             "reason": standing.reason,
-            "word": self.last_word,
+            "word": json.loads(self.last.text) if self.last else None,
             "waiting": progress.pending,
             "acknowledged": progress.acknowledged,
             "trouble": progress.trouble,

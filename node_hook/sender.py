@@ -7,6 +7,7 @@ never the same twice, and a new word ends the wait.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ import random
 import threading
 import time
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Callable, List, Optional, Set
 
 from node_hook import bus, files
@@ -58,7 +60,7 @@ class Sender:
         self._bus: Optional[Bus] = None
         self._source = ""
         self._taken: Set[int] = set()
-        self._wake = threading.Event()
+        self._wake: "SimpleQueue[None]" = SimpleQueue()
         self._until: Optional[float] = None
         self._logged = ("", 0.0)
         self._skew = 0.0
@@ -71,24 +73,23 @@ class Sender:
 
     def wake(self) -> None:
         """A word was appended."""
-        self._wake.set()
+        self._wake.put(None)
 
     def finish(self, seconds: float) -> bool:
         """Publish what is left, within this many seconds; True if nothing is left."""
         self._until = time.monotonic() + seconds
-        self._wake.set()
+        self._wake.put(None)
         self._thread.join(seconds + 1)
         return not self._spool.pending()
 
     def _run(self) -> None:
         failures = 0
         while self._until is None or time.monotonic() < self._until:
-            self._wake.clear()
             batch = self._batch()
             if not batch:
                 if self._until is not None:
                     return
-                self._wake.wait()
+                self._rest(None)
                 continue
             try:
                 if self._publish(batch):
@@ -100,7 +101,14 @@ class Sender:
                 failures += 1
                 self._note(str(error))
             if failures:
-                self._wake.wait(delay(failures, random.random))
+                self._rest(delay(failures, random.random))
+
+    def _rest(self, seconds: Optional[float]) -> None:
+        """Until a word is appended, or so long."""
+        with contextlib.suppress(Empty):
+            self._wake.get(timeout=seconds)
+            while True:
+                self._wake.get_nowait()
 
     def _batch(self) -> List[Entry]:
         waiting = [e for e in coalesce(self._spool.pending(), is_heartbeat) if e.sequence not in self._taken]

@@ -25,7 +25,7 @@ import time
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Callable, Iterator, List, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, Optional, Tuple
 
 from node_hook import clock
 
@@ -60,6 +60,8 @@ class Spool:
         self._floor = 0
         """Highest sequence known, in memory or on disk; `_tail` is the last one on disk."""
         self._tail = 0
+        self._open: Dict[str, int] = {}
+        """Descriptors by file name, kept open between words."""
         self._place: Optional[Tuple[int, int]] = None
         """File and offset at which the log goes on."""
         self._unheard: List[Entry] = []
@@ -74,6 +76,7 @@ class Spool:
                 with self._locked():
                     return self._append(now, build)
             except OSError as error:
+                self._close()
                 sequence = clock.after(self._floor, now)
                 entry = Entry(sequence, build(sequence), f"{error.strerror or error}")
                 self._remember(entry)
@@ -102,8 +105,7 @@ class Spool:
             self._acknowledged = max(self._acknowledged, sequence)
             self._entries = [e for e in self._entries if e.sequence > self._acknowledged]
             try:
-                with open(self._path("acknowledged"), "r+b", buffering=0) as file:
-                    file.write(b"%020d\n" % self._acknowledged)
+                os.pwrite(self._descriptor("acknowledged"), b"%020d\n" % self._acknowledged, 0)
             except OSError:
                 # Nothing is lost: what is sent once more after a restart is recognised as old.
                 pass
@@ -119,12 +121,9 @@ class Spool:
         if offset + len(line) > self._bytes:
             index, offset = 1 - index, 0
             self._give_up(index)
-        descriptor = os.open(self._file(index), os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            _write_all(descriptor, line, offset)
-            os.fdatasync(descriptor)
-        finally:
-            os.close(descriptor)
+        descriptor = self._descriptor(f"words.{index}")
+        _write_all(descriptor, line, offset)
+        os.fdatasync(descriptor)
         self._place, self._tail = (index, offset + len(line)), sequence
         self._remember(entry)
         return entry
@@ -170,39 +169,54 @@ class Spool:
 
     def _read_acknowledged(self) -> int:
         try:
-            with open(self._path("acknowledged"), "rb") as file:
-                return int(file.read() or b"0")
+            return int(os.pread(self._descriptor("acknowledged"), 64, 0) or b"0")
         except (OSError, ValueError):
             return 0
 
     def _content(self, index: int, offset: int = 0, size: Optional[int] = None) -> bytes:
-        with open(self._file(index), "rb", buffering=0) as file:
-            file.seek(offset)
-            return file.read(self._bytes if size is None else size)
+        most = self._bytes - offset if size is None else size
+        return os.pread(self._descriptor(f"words.{index}"), most, offset)
 
-    def _file(self, index: int) -> str:
-        return self._path(f"words.{index}")
+    def _descriptor(self, name: str) -> int:
+        if name not in self._open:
+            self._open[name] = os.open(self._path(name), os.O_RDWR | os.O_CLOEXEC)
+        return self._open[name]
+
+    def _close(self) -> None:
+        while self._open:
+            os.close(self._open.popitem()[1])
 
     def _path(self, name: str) -> str:
         return os.path.join(self.directory, name)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        os.makedirs(self.directory, mode=0o700, exist_ok=True)
-        lock = os.open(self._path("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = self._open.get("lock")
+        if lock is None or os.fstat(lock).st_nlink == 0:
+            # The first time, after trouble, or somebody removed the spool.
+            lock = self._begin()
+        _lock(lock, LOCK_SECONDS)
         try:
-            _lock(lock, LOCK_SECONDS)
-            self._make()
+            if len(self._open) == 1:
+                self._make()
             yield
         finally:
-            os.close(lock)
+            fcntl.flock(lock, fcntl.LOCK_UN)
+
+    def _begin(self) -> int:
+        self._close()
+        self._place = None
+        os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        lock = os.open(self._path("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._open["lock"] = lock
+        return lock
 
     def _make(self) -> None:
         """Files that are missing or short, after a crash while they were made, are made whole."""
         blank = b"\n" * self._bytes
         for path, content in (
-            (self._file(0), blank),
-            (self._file(1), blank),
+            (self._path("words.0"), blank),
+            (self._path("words.1"), blank),
             (self._path("acknowledged"), b"%020d\n" % 0),
         ):
             if not os.path.exists(path) or os.path.getsize(path) < len(content):
