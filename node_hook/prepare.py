@@ -70,7 +70,8 @@ def _partition(job: Job, volume: Volume, disk: Device, until: float) -> Device:
     """One partition over the whole disk."""
     script = f"printf 'label: gpt\\n{volume.partition} : type=linux\\n' | sfdisk --quiet {disk.path}"
     _run(["/bin/sh", "-c", script], until, f"cannot partition {volume.id}")
-    children.run(["blockdev", "--rereadpt", disk.path], time.time() + 5.0)
+    # sfdisk asks the kernel to read the table; a kernel without support for GPT is told by partx.
+    children.run(["partx", "--update", disk.path], time.time() + 5.0)
     found = devices.wait(volume, job.paths, min(until, time.time() + APPEAR_SECONDS))
     if found is None:
         raise Failed("no-device", f"partition {volume.partition} of {volume.id} does not appear")

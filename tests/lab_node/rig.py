@@ -227,7 +227,7 @@ class Node:
 def loop_of(image: Path) -> str:
     """Attach an image to a new loop device."""
     done = subprocess.run(
-        ["losetup", "--show", "-f", str(image)], capture_output=True, text=True, timeout=10, check=True
+        ["losetup", "--show", "-P", "-f", str(image)], capture_output=True, text=True, timeout=10, check=True
     )
     return done.stdout.strip()
 

@@ -103,9 +103,7 @@ def test_bind_mounts_and_nested_mounts_go_too(node: Node) -> None:
     """A bind of a subdirectory elsewhere, a tmpfs inside with a process in it."""
     disk = node.disk()
     node.acquire(1)
-    node.sh(
-        f"cd {node.mount}; mkdir sub nested {node.home}/bind && mount --bind sub {node.home}/bind"
-    )
+    node.sh(f"cd {node.mount}; mkdir sub nested {node.home}/bind && mount --bind sub {node.home}/bind")
     node.sh(f"mount -t tmpfs none {node.mount}/nested")
     inside = node.spawn(
         f"cd {node.mount}/nested; touch {node.home}/ready; exec sleep 60", (node.home / "ready").exists
