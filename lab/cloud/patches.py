@@ -6,6 +6,7 @@ use, in whatever thread asks first, and fills them while it does so.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from moto.core.base_backend import BackendDict
 from moto.ec2.models.amis import Ami
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.models.instances import Instance
+from moto.events.models import EventBus
+from moto.ssm.models import SimpleSystemManagerBackend
 
 from lab.cloud import gate
 from lab.cloud.world import World
@@ -30,6 +33,7 @@ _SERVICES = ("ec2", "iam", "ssm", "events", "lambda", "dynamodb", "sqs", "sns", 
 
 _filter_value = NetworkInterface.get_filter_value
 _setup_defaults = Instance.setup_defaults
+_create = SimpleSystemManagerBackend.create_document
 _put_config = LambdaBackend.put_function_event_invoke_config
 
 
@@ -39,6 +43,8 @@ def install() -> None:
     NetworkInterface.get_filter_value = _interface_filter
     Instance.setup_defaults = _root_volume
     LambdaBackend.put_function_event_invoke_config = _put_one_config
+    SimpleSystemManagerBackend.create_document = _create_document
+    EventBus.physical_resource_id = property(lambda bus: bus.name)
 
 
 def fresh(world: World) -> None:
@@ -105,3 +111,12 @@ def _put_one_config(self: LambdaBackend, function_name: str, config: dict[str, A
     reference, PutFunctionEventInvokeConfig: "overwrites the existing configuration")."""
     self.get_function(function_name).event_invoke_config.clear()
     return _put_config(self, function_name, config)
+
+
+def _create_document(self: SimpleSystemManagerBackend, **wanted: Any) -> Any:
+    """moto's CloudFormation keeps a document's Content as an object and stumbles over it later
+    (CloudFormation reference, AWS::SSM::Document: Content is JSON). For the same reason an event
+    bus gets a name that `Ref` can stand for (AWS::Events::EventBus, "Return values")."""
+    if isinstance(wanted.get("content"), dict):
+        wanted["content"] = json.dumps(wanted["content"])
+    return _create(self, **wanted)

@@ -22,6 +22,8 @@ from moto.core.responses import BaseResponse
 from moto.dynamodb.models import dynamodb_backends
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.models.instances import Instance
+from moto.events.models import EventBus
+from moto.ssm.models import SimpleSystemManagerBackend
 
 from lab.cloud import gate, patches
 from lab.cloud.operations import OPERATIONS
@@ -37,6 +39,8 @@ def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(BaseResponse, "call_action", gate._original)
     monkeypatch.setattr(NetworkInterface, "get_filter_value", patches._filter_value)
     monkeypatch.setattr(Instance, "setup_defaults", patches._setup_defaults)
+    monkeypatch.setattr(SimpleSystemManagerBackend, "create_document", patches._create)
+    monkeypatch.delattr(EventBus, "physical_resource_id", raising=False)
     monkeypatch.setattr(LambdaBackend, "put_function_event_invoke_config", patches._put_config)
     for name, value in (("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")):
         monkeypatch.setenv(name, value)
@@ -242,6 +246,27 @@ def _increments(backend: Any) -> int:
     for thread in threads:
         thread.join(20)
     return sum(written)
+
+
+def test_cloudformation_keeps_a_documents_content_as_an_object() -> None:
+    """Content is JSON: CloudFormation reference, AWS::SSM::Document."""
+    document = {"DocumentType": "Command", "Content": {"schemaVersion": "2.2", "mainSteps": []}}
+    _stack("AWS::SSM::Document", {"Name": "work", "DocumentFormat": "JSON", **document})
+    with pytest.raises(AttributeError):
+        client("ssm").describe_document(Name="work")
+
+
+def test_cloudformation_cannot_refer_to_an_event_bus() -> None:
+    """`Ref` gives its name: CloudFormation reference, AWS::Events::EventBus, "Return values"."""
+    bus = {"Type": "AWS::Events::EventBus", "Properties": {"Name": "bus"}}
+    rule = {"Name": "r", "EventBusName": {"Ref": "Bus"}, "EventPattern": {"source": ["x"]}}
+    with pytest.raises(AttributeError):
+        _stack("AWS::Events::Rule", rule, Bus=bus)
+
+
+def _stack(kind: str, properties: dict[str, Any], **others: Any) -> None:
+    template = {"Resources": {**others, "It": {"Type": kind, "Properties": properties}}}
+    client("cloudformation").create_stack(StackName="s", TemplateBody=json.dumps(template))
 
 
 @pytest.mark.parametrize("service", sorted({service for service, _ in OPERATIONS} | {"dynamodb", "sqs"}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from typing import Any
@@ -136,3 +137,18 @@ def test_a_describe_can_go_back_in_time(cloud: Cloud) -> None:
     cloud.faults.stale("DescribeVolumes", seconds=0.1)
     assert len(ec2.describe_volumes()["Volumes"]) == before
     assert len(ec2.describe_volumes()["Volumes"]) == before + 1
+
+
+def test_cloudformation_makes_documents_of_objects_and_refers_to_a_bus(cloud: Cloud) -> None:
+    content = {"schemaVersion": "2.2", "mainSteps": []}
+    named = {"Name": "made", "DocumentType": "Command", "DocumentFormat": "JSON", "Content": content}
+    rule = {"Name": "made", "EventBusName": {"Ref": "Bus"}, "EventPattern": {"source": ["x"]}}
+    resources = {
+        "Document": {"Type": "AWS::SSM::Document", "Properties": named},
+        "Bus": {"Type": "AWS::Events::EventBus", "Properties": {"Name": "bus"}},
+        "Rule": {"Type": "AWS::Events::Rule", "Properties": rule},
+    }
+    body = json.dumps({"Resources": resources})
+    cloud.client("cloudformation").create_stack(StackName="s", TemplateBody=body)
+    assert json.loads(cloud.client("ssm").get_document(Name="made")["Content"]) == content
+    assert cloud.client("events").list_rules(EventBusName="bus")["Rules"][0]["Name"] == "made"
