@@ -148,6 +148,38 @@ def test_a_rule_that_somebody_disabled_is_put_back(project: Project, account: Ac
     assert deploy(project, account, "rules")[0] == 0
 
 
+def test_a_half_made_stack_is_made_anew(project: Project, account: Account) -> None:
+    """A stack whose creation was rolled back can only be removed: that is done, and said."""
+    deploy(project, account, "half")
+    state_of_stack(account, "half", "ROLLBACK_COMPLETE")
+    _, said = deploy(project, account, "half", dry_run=True)
+    assert "remove the half-made stack (ROLLBACK_COMPLETE)" in said
+    deploy(project, account, "half")
+    assert project.stack(account, "half").outputs() is not None
+    assert "table baton-half" in belongings(account, "half")
+
+
+@pytest.mark.parametrize("status", ["UPDATE_IN_PROGRESS", "UPDATE_ROLLBACK_FAILED"])
+def test_a_stack_in_trouble_is_left_alone(project: Project, account: Account, status: str) -> None:
+    """One sentence says what is the matter and what to do; nothing is changed."""
+    stage = f"s{status[7:9].lower()}"
+    project.stack(account, stage).carry_out(print)
+    state_of_stack(account, stage, status)
+    before = belongings(account, stage)
+    with pytest.raises(Trouble, match=f"is {status}.* Nothing was changed"):
+        deploy(project, account, stage)
+    assert belongings(account, stage) == before
+
+
+def state_of_stack(account: Account, stage: str, status: str) -> None:
+    """Let CloudFormation say this of the stage's stack."""
+    from moto.cloudformation.models import cloudformation_backends
+
+    stacks = cloudformation_backends[account.id][account.region].stacks
+    (stack,) = [s for s in stacks.values() if s.name == Names(stage).stack]
+    stack.status = status
+
+
 def test_destroy_leaves_nothing_but_the_data_volumes(project: Project, account: Account) -> None:
     """After `destroy` nothing carries the stage's name but volumes, which are as they were."""
     deploy(project, account, "gone")
