@@ -7,7 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from tests.simulation import physics
-from tests.simulation.moves import Scope, begin, is_done, moves
+from tests.simulation.moves import begin, moves
+from tests.simulation.scope import Scope, is_done
 from tests.simulation.world import World
 
 
@@ -64,8 +65,10 @@ def _layer(
     for world in layer:
         if is_done(scope, world):
             found.settled += 1
+        label = "time passes"
         try:
             for step in moves(scope, world):
+                label = step.label
                 found.edges += 1
                 found.kinds[step.kind] += 1
                 key = step.world.key()
@@ -75,7 +78,7 @@ def _layer(
                     following.append(step.world)
         except physics.Broken as broken:
             found.broken = broken
-            found.trace = _story(parents, world.key())
+            found.trace = (*_story(parents, world.key()), label)
             return []
     return following
 

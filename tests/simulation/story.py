@@ -28,17 +28,11 @@ from pathlib import Path
 from chalicelib.model import FencePolicy
 from chalicelib.reconcile import Act
 from tests.simulation import physics
-from tests.simulation.moves import (
-    Scope,
-    Step,
-    _drive,
-    _due,
-    _instant,
-    action_text,
-    begin,
-    happen,
-    tidy,
-)
+from tests.simulation.drivers import action_text, drive, tidy
+from tests.simulation.instant import instant
+from tests.simulation.moves import begin
+from tests.simulation.passing import due, happen
+from tests.simulation.scope import Scope, Step
 from tests.simulation.world import World, request
 
 STEPS_MOST = 2_000
@@ -164,8 +158,8 @@ def _possible(teller: Teller) -> Iterator[Step]:
             asked = request(teller.scope.cluster, driver)
             outcome = teller.calls.pop(0) if teller.calls and isinstance(asked, Act) else ""
             outcome = "" if outcome == "done" else outcome
-            yield _drive(teller.scope, teller.world, driver, outcome=outcome)
-    for step in _instant(teller.scope, teller.world):
+            yield drive(teller.scope, teller.world, driver, outcome=outcome)
+    for step in instant(teller.scope, teller.world):
         name = step.label.split()[0].removesuffix("'s")
         if step.label.endswith("reaches Baton") and name in teller.cut:
             continue
@@ -184,7 +178,7 @@ def _wait(teller: Teller, seconds: float) -> Iterator[str]:
         late = tuple(x for x in teller.world.cloud.late if x.until > until)
         cloud = replace(teller.world.cloud, late=late)
         later = teller.world.with_(now=until, cloud=cloud)
-        teller.world = _due(teller.scope, later)
+        teller.world = due(teller.scope, later)
         if until >= end:
             return
     raise RuntimeError("too much is due")

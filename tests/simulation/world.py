@@ -34,7 +34,8 @@ def intern(value: T) -> T:
     if isinstance(value, tuple):
         parts = tuple(map(intern, value))
     else:
-        parts = tuple(intern(getattr(value, name)) for name in _names(type(value)))
+        kind: Any = type(value)
+        parts = tuple(intern(getattr(value, name)) for name in _names(kind))
     key = (type(value), *(p if isinstance(p, _PLAIN) else id(p) for p in parts))
     found: T = _POOL.setdefault(key, value)
     if found is value and isinstance(value, tuple) and type(value) is tuple:
