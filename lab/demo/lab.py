@@ -69,10 +69,16 @@ class Lab:
     @property
     def owner(self) -> str:
         """The node that has everything mounted. Raises NotSeen if there is none."""
-        for name in self.nodes:
-            if all(name in self.look.nodes(volume) for volume in self.volumes):
-                return name
-        raise NotSeen(f"no node has all volumes mounted: {self.state()}")
+        found = self.owner_or("")
+        if not found:
+            raise NotSeen(f"no node has all volumes mounted: {self.state()}")
+        return found
+
+    def owner_or(self, nobody: str) -> str:
+        """The node that has everything mounted, or what is given for nobody."""
+        look = self.look
+        owners = [n for n in self.nodes if all(n in look.nodes(volume) for volume in self.volumes)]
+        return owners[0] if owners else nobody
 
     def others(self, *but: str) -> list[str]:
         """The other nodes, highest priority first."""

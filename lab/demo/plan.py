@@ -76,8 +76,7 @@ TimeoutStopSec=5
 """
 
 KEEPALIVED_DROP_IN: Final = """[Service]
-ExecStart=
-ExecStart=/usr/bin/nice -n -15 /usr/sbin/keepalived --dont-fork
+ExecStartPost=-/bin/sh -c "renice -n -15 -p $(pidof keepalived)"
 """
 """Three hosts, AWS and Lambda share two cores here: keepalived gets the time that it has on EC2."""
 

@@ -11,7 +11,7 @@ from lab.demo.evidence import longest_silence
 from lab.demo.lab import SETTLE_SECONDS, Lab
 from lab.demo.scenario import Played, Scenario
 from lab.demo.timeline import Step, timeline
-from lab.demo.trouble import NotSeen, Trouble
+from lab.demo.trouble import Trouble
 from lab.demo.verdicts import Verdict, judge
 
 
@@ -64,10 +64,7 @@ def perform_one(lab: Lab, scenario: Scenario) -> Outcome:
 def judged(lab: Lab, scenario: Scenario, played: Played, begin: float) -> Outcome:
     """The verdicts, the timeline and the outage of a scenario."""
     seen = lab.evidence(begin)
-    try:
-        new = lab.owner
-    except NotSeen:
-        new = ""
+    new = lab.owner_or("")
     return Outcome(
         scenario,
         time.monotonic() - begin,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from lab.demo import chaos
 from lab.demo.broken import BREAKS
 from lab.demo.lab import Lab
 from lab.demo.play import Outcome, perform
@@ -13,7 +14,7 @@ from lab.demo.show import Show
 from lab.demo.stage import stage
 from lab.demo.trouble import Trouble
 
-__all__ = ["BREAKS", "NAMES", "Wanted", "run"]
+__all__ = ["BREAKS", "NAMES", "Wanted", "run", "run_chaos"]
 
 NAMES = list(dict.fromkeys(name for each in ALL for name in (each.name.split("-")[0], each.name)))
 
@@ -55,3 +56,19 @@ def keep(lab: Lab, shown: Show) -> None:
     shown.kept(lab)
     while True:
         time.sleep(1.0)
+
+
+def run_chaos(faults: int, seed: int, show: Show | None = None) -> bool:
+    """Set the stage and play so many random faults. True if every guarantee held."""
+    shown = show or Show()
+    tally = chaos.Tally()
+    shown.say(f"{faults} faults, seed {seed}")
+    try:
+        with stage(shown.say) as lab:
+            for shot in chaos.run(lab, faults, seed):
+                tally.shots.append(shot)
+                shown.shot(shot)
+    except Trouble as trouble:
+        tally.trouble = str(trouble)
+    shown.tally(tally, seed)
+    return tally.good

@@ -7,6 +7,7 @@ import time
 from rich.console import Console
 from rich.text import Text
 
+from lab.demo.chaos import Shot, Tally
 from lab.demo.lab import Lab
 from lab.demo.play import Outcome
 
@@ -85,6 +86,35 @@ class Show:
             for verdict in outcome.verdicts:
                 checked[verdict.name] = checked.get(verdict.name, 0) + verdict.checked
         return [name for name, count in checked.items() if not count]
+
+    def shot(self, shot: Shot) -> None:
+        """One fault of a chaos run, in a line."""
+        mark = (GOOD if shot.occurred else "[dim]·[/dim]") if shot.good else BAD
+        outage = f"{shot.outage_seconds:5.1f} s" if shot.occurred else "       "
+        to = shot.owner or "nobody"
+        self.say(f"{mark} {shot.number:>3} {shot.kind:<20} {outage}  → {to}  [dim]{shot.text[:200]}[/dim]")
+        for verdict in shot.verdicts:
+            if not verdict.holds:
+                self.console.print(f"    {BAD} [red]{verdict.name} {verdict.sentence}:[/red] {verdict.text}")
+
+    def tally(self, tally: Tally, seed: int) -> None:
+        """The sum of a chaos run: which faults occurred how often, and what they cost."""
+        self.console.print()
+        most = max(tally.histogram.values(), default=1)
+        for kind, count in sorted(tally.histogram.items()):
+            times = sorted(s.outage_seconds for s in tally.shots if s.kind == kind and s.occurred)
+            bar = Text(f"    {kind:<20} {count:>4} ")
+            bar.append("█" * max(1, round(count / most * 30)), "blue")
+            bar.append(f"  outage {times[len(times) // 2]:.1f} s in the middle, {times[-1]:.1f} s at most")
+            self.console.print(bar)
+        if tally.trouble:
+            self.console.print(f"{BAD} [red]{tally.trouble}[/red]")
+        bad = sum(not shot.good for shot in tally.shots)
+        count = sum(tally.histogram.values())
+        text = f"{count} faults of {len(tally.histogram)} kinds, seed {seed}"
+        result = "every guarantee held" if tally.good else f"red: {bad} faults broke a guarantee"
+        seconds = time.monotonic() - self._begin
+        self.console.print(f"{GOOD if tally.good else BAD} [bold]{text}: {result}[/bold], {seconds:.0f} s")
 
     def kept(self, lab: Lab) -> None:
         """How to play with a lab that is left running."""

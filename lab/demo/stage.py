@@ -194,7 +194,7 @@ def node_spec(
             ),
             "/opt/ledger/ledger.py": (INSIDE / "ledger.py").read_text(encoding="utf-8"),
             f"/etc/systemd/system/{plan.LEDGER_UNIT}": plan.LEDGER_SERVICE,
-            "/etc/systemd/system/keepalived.service.d/lab.conf": plan.KEEPALIVED_DROP_IN,
+            "/etc/systemd/system/keepalived.service.d/priority.conf": plan.KEEPALIVED_DROP_IN,
             **{f"{disk.mount}/.keep": "" for disk in plan.DISKS},
         },
         units=UNITS,
