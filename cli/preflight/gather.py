@@ -5,6 +5,7 @@ The nodes are asked by the people's SSM document with the action `status`, which
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from botocore.exceptions import ClientError
 from cli.preflight.facts import Facts, Raw, Report, interfaces_of
 from infra.account import Account, sentence
 from infra.names import FUNCTIONS, Names
+from node_hook.render import CannotRender, node_json
 
 ANSWER_SECONDS: Final = 20.0
 """A node answers in one to two seconds; its own questions to its host take some more."""
@@ -48,8 +50,22 @@ def gather(account: Account, names: Names, document: Raw, *, ask_nodes: bool = T
         rules={f: _rule(account.client("events"), names.rule(f)) for f in FUNCTIONS},
         recovery=_recovery(account.client("dynamodb"), names.table),
         reports=ask(account, names, str(document["name"]), list(instances)) if ask_nodes else {},
+        wanted_config=wanted_config(account, names, document, nodes),
         unanswered=asked.unanswered,
     )
+
+
+def wanted_config(account: Account, names: Names, document: Raw, nodes: Sequence[str]) -> dict[str, str]:
+    """The hash of each node's configuration, as the definition gives it."""
+    hashes = {}
+    for node in nodes:
+        try:
+            found = node_json(document, node, stage=names.stage, region=account.region, nodes=list(nodes))
+        except CannotRender:
+            continue  # the definition's own defects are told elsewhere
+        text = json.dumps(found, indent=1) + "\n"  # as render.py writes it
+        hashes[node] = hashlib.sha256(text.encode()).hexdigest()
+    return hashes
 
 
 class _Questions:

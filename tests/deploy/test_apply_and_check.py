@@ -14,7 +14,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from cli import apply, check, deploy, destroy
-from infra.account import Account
+from infra.account import Account, Trouble
 from infra.names import Names
 from infra.support import make_support
 from lab.cloud import Cloud, Delivery
@@ -268,7 +268,7 @@ class TestBadInput:
         deploy.remember(account, names, tmp_path)
         other = Account(account.session, account.id, "us-east-1")
         deploy.refuse_elsewhere(account, names, tmp_path)
-        with pytest.raises(deploy.Trouble, match="was deployed from here to"):
+        with pytest.raises(Trouble, match="was deployed from here to"):
             deploy.refuse_elsewhere(other, names, tmp_path)
 
     def test_destroy_wants_the_name_typed(self, place: Place) -> None:

@@ -6,15 +6,22 @@ The facts are values, so a defect is a changed value: `SOUND` with one thing wro
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from cli.preflight.facts import Facts, Report, Severity
+from cli.preflight.gather import wanted_config
 from cli.preflight.run import CHECKS, findings
+from infra.account import Account
 from infra.names import Names
+from node_hook import render
 
 A, B, STRANGER = "i-0aaaaaaaaaaaaaaaa", "i-0bbbbbbbbbbbbbbbb", "i-0cccccccccccccccc"
 VOLUME, ADDRESS, SUBNET, GROUP = "vol-0123456789abcdef0", "10.9.0.100", "subnet-1", "sg-1"
@@ -424,6 +431,18 @@ def test_every_check_has_spoken() -> None:
         spoken |= {check for check in CHECKS if next(check(made), None)}
     silent = {check.__name__ for check in CHECKS} - {check.__name__ for check in spoken}
     assert silent == {"share_a_subnet"}  # it has a test of its own, above
+
+
+def test_the_wanted_configuration_is_what_the_node_would_render(tmp_path: Path) -> None:
+    """The hash that `check` expects is that of the file which render.py writes on the node."""
+    definition = tmp_path / "orders.json"
+    definition.write_text(json.dumps(SOUND.document))
+    hosts = [f"{A}=10.9.0.11", f"{B}=10.9.0.12"]
+    render.main([str(definition), B, "prod", "eu-central-1", str(tmp_path), *hosts])
+    written = (tmp_path / "etc/baton/node.json").read_bytes()
+    account = Account(boto3.Session(), "123456789012", "eu-central-1")
+    wanted = wanted_config(account, SOUND.names, SOUND.document, (A, B))
+    assert wanted[B] == hashlib.sha256(written).hexdigest()
 
 
 def test_problems_come_first() -> None:
