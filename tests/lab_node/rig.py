@@ -26,7 +26,9 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 BOOT = "11111111-2222-3333-4444-555555555555"
 VOLUME = "vol-0aaaaaaaaaaaaaaaa"
-PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
+_SYSTEM = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
+PYTHON = os.environ.get("BATON_NODE_PYTHON", _SYSTEM)
+"""What runs the node script: a distribution's interpreter, 3.9 and newer."""
 
 _LOOP_GET_STATUS64, _LOOP_SET_STATUS64 = 0x4C05, 0x4C04
 _SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN
