@@ -18,7 +18,9 @@ def look(at: float, *mounts: Mount, master: str = "", epochs: dict[str, int] | N
     return Look(at, frozenset(mounts), {master: (ADDRESS,)} if master else {}, epochs or {})
 
 
-def ec2(at: float, place: str | None, holder: str | None = None, state: str = "attached", **power: str) -> Ec2:
+def ec2(
+    at: float, place: str | None, holder: str | None = None, state: str = "attached", **power: str
+) -> Ec2:
     """EC2's records: both volumes on one node, or nowhere."""
     attached = (place, state) if place else None
     return Ec2(

@@ -9,7 +9,7 @@ import pytest
 from lab.demo import verdicts
 from lab.demo.evidence import Delivery, Evidence, Write
 from lab.demo.verdicts import Verdict
-from tests.demo_verdicts.histories import V, W, ec2, handover, history, look, mount
+from tests.demo_verdicts.histories import ADDRESS, V, W, ec2, handover, history, look, mount
 
 
 def test_a_good_handover_satisfies_every_verdict_and_each_looked_at_something() -> None:
@@ -17,6 +17,8 @@ def test_a_good_handover_satisfies_every_verdict_and_each_looked_at_something() 
         assert verdict.holds, verdict.text
         assert verdict.checked > 0
 
+
+BOTH = (mount("a"), mount("a", W))
 
 REJECTED: dict[str, tuple[Evidence, str]] = {
     "S1: two nodes have a live mount": (
@@ -64,7 +66,7 @@ REJECTED: dict[str, tuple[Evidence, str]] = {
         "L1",
     ),
     "L1: two are MASTER": (
-        history(ec2(0, "a"), replace(look(0, mount("a"), mount("a", W)), addresses=dict.fromkeys("ab", ("10.9.0.100",)))),
+        history(ec2(0, "a"), replace(look(0, *BOTH), addresses={"a": (ADDRESS,), "b": (ADDRESS,)})),
         "L1",
     ),
     "L1: the address is elsewhere": (
@@ -77,7 +79,7 @@ REJECTED: dict[str, tuple[Evidence, str]] = {
     ),
     "L1: the client is not served": (
         replace(
-            history(ec2(0, "a"), look(0, mount("a"), mount("a", W), master="a"), Write(1, 0.1, 0.2)), ended=60.0
+            history(ec2(0, "a"), look(0, *BOTH, master="a"), Write(1, 0.1, 0.2)), ended=60.0
         ),
         "L1",
     ),
@@ -99,7 +101,10 @@ def accepted(seen: Evidence, guarantee: str) -> Verdict:
 
 def test_a_dead_mount_on_a_host_that_ec2_says_is_stopped_breaks_nothing() -> None:
     seen = history(
-        ec2(0, "a"), look(0, mount("a")), ec2(1, "b", a="stopped"), look(2, mount("a", live=False), mount("b"))
+        ec2(0, "a"),
+        look(0, mount("a")),
+        ec2(1, "b", a="stopped"),
+        look(2, mount("a", live=False), mount("b")),
     )
     assert accepted(seen, "S1").holds
     assert accepted(seen, "S2").holds
@@ -110,7 +115,8 @@ def test_a_volume_mounted_while_the_other_is_dead_is_one_live_mount() -> None:
 
 
 def test_what_is_mounted_at_the_first_look_needs_no_acquire() -> None:
-    assert accepted(history(look(0, mount("a"), epochs={"a": 3}), look(1, mount("a"), epochs={"a": 3})), "S4").holds
+    seen = history(look(0, mount("a"), epochs={"a": 3}), look(1, mount("a"), epochs={"a": 3}))
+    assert accepted(seen, "S4").holds
 
 
 def test_the_address_may_leave_a_node_that_is_off() -> None:
