@@ -201,6 +201,9 @@ class Daemon:
 
     def _look(self) -> None:
         """Look at what tells nothing by itself: keepalived's life and the SSM agent's."""
+        if self.ears.renew():
+            log.warning("the FIFO %s had been replaced; listening to the new one", self.paths.fifo)
+            self.unsure = True
         if self.process is not None and not keepalived.is_alive(self.paths, self.process):
             self.process, self.orphaned = None, True
         if self.process is None:
@@ -267,7 +270,12 @@ class Daemon:
 
     def _say(self, what: Say) -> None:
         now = time.time()
-        entry = word.append(self.spool, self.config, self.agent_up, what, now)
+        try:
+            entry = word.append(self.spool, self.config, self.agent_up, what, now)
+        except (word.BadWord, OSError) as error:
+            # A defect, or a system without /proc: the next word may be well, and is awaited.
+            log.error("a word could not be said: %s", error)
+            return
         self.sender.wake()
         self._look_at_clock(now)
         if entry.trouble:
@@ -305,7 +313,7 @@ class Daemon:
 
 def only_one(directory: str) -> Optional[int]:
     """A descriptor whose lock says that this is the publisher here; None if there is another."""
-    os.makedirs(directory, mode=0o700, exist_ok=True)
+    os.makedirs(directory, mode=0o755, exist_ok=True)
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     descriptor = os.open(os.path.join(directory, "publisher.lock"), flags, 0o600)
     try:

@@ -13,7 +13,7 @@ import threading
 import time
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Optional, Union
+from typing import Union
 
 from node_hook import word
 from node_hook.keepalived import Process
@@ -57,11 +57,12 @@ class Ears:
 
     def __init__(self, paths: Paths, heard: "SimpleQueue[Event]") -> None:
         self._heard = heard
+        self._path = paths.fifo
         self._selector = selectors.DefaultSelector()
         self._fifo = make_fifo(paths.fifo)
-        self._wake = make_fifo(os.path.join(paths.spool, word.WAKE))
-        self._rest = b""
-        self._watched: Optional[Process] = None
+        self._wake = make_fifo(os.path.join(paths.run, word.WAKE))
+        self._rests = {self._fifo: b""}
+        """The FIFOs that are read (there may be older ones, see `renew`), with half a line each."""
         self.stale = self._discard()
         """How many bytes were in the FIFO from before: not to be trusted, and thrown away."""
         self._selector.register(self._fifo, selectors.EVENT_READ)
@@ -82,6 +83,21 @@ class Ears:
         # The selector takes this in while it waits, as epoll does.
         return True
 
+    def renew(self) -> bool:
+        """Open the FIFO anew if the path is no longer ours: somebody cleaned up, or made another."""
+        try:
+            found = os.stat(self._path)
+            mine = os.fstat(self._fifo)
+            if (found.st_dev, found.st_ino) == (mine.st_dev, mine.st_ino):
+                return False
+        except FileNotFoundError:
+            pass
+        self._fifo = make_fifo(self._path)
+        self._rests[self._fifo] = b""
+        # The old one stays open: keepalived may hold it still, and goes on writing there.
+        self._selector.register(self._fifo, selectors.EVENT_READ)
+        return True
+
     def _run(self) -> None:
         while True:
             ready = self._selector.select()
@@ -98,15 +114,19 @@ class Ears:
                     self._heard.put(Gone(key.data))
 
     def _read(self) -> None:
-        """Take everything out of the FIFO."""
+        for fifo in list(self._rests):
+            self._empty(fifo)
+
+    def _empty(self, fifo: int) -> None:
+        """Take everything out of a FIFO."""
         while True:
             try:
-                chunk = os.read(self._fifo, CHUNK_BYTES)
+                chunk = os.read(fifo, CHUNK_BYTES)
             except BlockingIOError:
                 return
             now = time.time()
-            *lines, rest = (self._rest + chunk).split(b"\n")
-            self._rest = rest[-LINE_BYTES:]
+            *lines, rest = (self._rests[fifo] + chunk).split(b"\n")
+            self._rests[fifo] = rest[-LINE_BYTES:]
             for line in lines:
                 if line.strip():
                     self._heard.put(Heard(line[:LINE_BYTES].decode("utf-8", "replace"), now))

@@ -37,7 +37,7 @@ SILENT = frozenset({"MASTER_PRIORITY", "BACKUP_PRIORITY"})
 ASK_SECONDS = 1.0
 """It writes its state within 10 ms. A keepalived that is frozen or gone does not answer."""
 
-_LINE = re.compile(r'(INSTANCE|GROUP)\s+"([^"]*)"\s+([A-Z_]+)\s+(\d{1,5})')
+_LINE = re.compile(r'(INSTANCE|GROUP)\s+"([^"]*)"\s+([A-Z_]+)\s+(\d{1,3})')
 _JSON_STATES = {1: "BACKUP", 2: "MASTER", 3: "FAULT"}
 
 
@@ -78,7 +78,7 @@ def parse(line: str) -> Optional[Line]:
     if match is None:
         return None
     kind, name, state, priority = match.groups()
-    if state not in STATES and state not in SILENT:
+    if (state not in STATES and state not in SILENT) or int(priority) > 255:
         return None
     return Line(kind, name, state, int(priority))
 

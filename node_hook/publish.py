@@ -52,7 +52,7 @@ def serve(config: Config) -> int:
     """The daemon, until SIGTERM."""
     from node_hook import daemon
 
-    alone = daemon.only_one(config.paths.spool)
+    alone = daemon.only_one(config.paths.run)
     if alone is None:
         log.error("another publisher runs here, and there must be one only")
         return TWICE

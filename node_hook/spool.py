@@ -151,6 +151,9 @@ class Spool:
             return self._take(older, 0, logs[older]) + self._take(1 - older, 0, logs[1 - older])
         index, offset = self._place
         found = self._take(index, offset, self._follow(index, offset))
+        if self._place[1] + WORD_BYTES <= self._bytes:
+            # A file is left only for want of room, so there is nothing in the other one.
+            return found
         switched = self._follow(1 - index, 0)
         return found + self._take(1 - index, 0, switched) if switched else found
 

@@ -26,7 +26,7 @@ REASON_CHARACTERS = 300
 """A reason is a sentence for people; the event must stay small."""
 
 WAKE = "wake"
-"""A FIFO in the spool's directory: a byte in it tells the publisher that a word was appended."""
+"""A FIFO in Baton's directory under /run: a byte in it tells the publisher that a word was appended."""
 
 
 class BadWord(ValueError):
@@ -49,7 +49,7 @@ class Around:
 
 def around(config: Config, agent: bool) -> Around:
     """What holds now, read from the epoch file and the mount table."""
-    boot = boot_id(config.paths)
+    boot = _boot(config)
     try:
         memory = epochs.Epochs(config.paths, boot).read()
     except epochs.StateError:
@@ -63,7 +63,11 @@ def around(config: Config, agent: bool) -> Around:
         config=config.digest,
         highest=memory.highest,
         released=memory.released,
-        serving=serving(memory, [volume.mount for volume in config.volumes], mounted(config)),
+        serving=serving(
+            memory,
+            [volume.mount for volume in config.volumes],
+            mounted(config) if config.volumes else set(),
+        ),
         agent=agent,
     )
 
@@ -139,7 +143,7 @@ def check(found: Dict[str, Any]) -> None:
 def say(spool: Spool, config: Config, agent: bool, what: Say, now: float) -> Entry:
     """Make a word durable and wake the publisher. The entry's text is the word's JSON."""
     entry = append(spool, config, agent, what, now)
-    wake(config.paths.spool)
+    wake(config.paths.run)
     return entry
 
 
@@ -164,6 +168,16 @@ def wake(directory: str) -> None:
         pass
     finally:
         os.close(descriptor)
+
+
+_BOOTS: Dict[str, str] = {}
+"""No process outlives its boot, so its id is read once."""
+
+
+def _boot(config: Config) -> str:
+    if config.paths.boot_id not in _BOOTS:
+        _BOOTS[config.paths.boot_id] = boot_id(config.paths)
+    return _BOOTS[config.paths.boot_id]
 
 
 def _text(value: Any, pattern: str) -> bool:

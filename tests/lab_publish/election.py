@@ -72,7 +72,7 @@ class Election:
     root: Path
     node: Node
     tag: str
-    started: "dict[str, subprocess.Popen[bytes]]"
+    started: dict[str, subprocess.Popen[bytes]]
     hook: bool = False
 
     def namespace(self, name: str) -> str:
@@ -131,11 +131,11 @@ class Election:
             rule = ["INPUT", "-p", "112", "-j", "DROP"]
             run("ip", "netns", "exec", self.namespace(name), "iptables", state, *rule)
 
-    def states(self) -> "list[str]":
+    def states(self) -> list[str]:
         """The states that the bus heard, in order."""
         return [word["state"] for word in self.node.bus.words("transition")]
 
-    def until(self, state: str, seconds: float = 8.0) -> None:
+    def until(self, state: str, seconds: float = 20.0) -> None:
         """Until this is the last state that the bus heard."""
         wait(lambda: self.node.bus.taken and self.node.bus.taken[-1]["state"] == state, self.node, seconds)
 

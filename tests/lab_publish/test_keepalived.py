@@ -51,7 +51,7 @@ def test_a_killed_keepalived_is_said_though_it_says_nothing(here: Election) -> N
     began = time.monotonic()
     here.kill_all()
     here.until("STOP")
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 5
     assert "vanished" in here.node.bus.taken[-1]["reason"]
     assert here.holds_address("a"), "the fault did not occur"
 

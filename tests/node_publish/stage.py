@@ -242,7 +242,7 @@ class Node:
         return found
 
 
-def wait(condition: Callable[[], object], node: Node | None = None, seconds: float = 8.0) -> None:
+def wait(condition: Callable[[], object], node: Node | None = None, seconds: float = 20.0) -> None:
     """Until this holds; a failure shows the daemon's log and what the bus took."""
     deadline = time.monotonic() + seconds
     while not condition():
