@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -19,17 +20,38 @@ def read(path: str) -> Optional[str]:
 
 
 def write_durably(path: str, text: str) -> None:
-    """Replace a file as a whole; on return it is on disk, name and content."""
-    directory = os.path.dirname(path)
-    fresh = f"{path}.{os.getpid()}.new"
+    """Replace a file as a whole; on return it is on disk, name and content.
+
+    Callers hold a lock. A full disk must not keep a node from releasing: then the file is written
+    in place, which asks for no space; it is shorter than a sector, which a device writes whole.
+    """
+    try:
+        _replace(path, text.encode())
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not os.path.exists(path):
+            raise
+        _overwrite(path, text.encode())
+
+
+def _replace(path: str, data: bytes) -> None:
+    fresh = f"{path}.new"
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(descriptor, text.encode())
+        os.write(descriptor, data)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
     os.replace(fresh, path)
-    sync_directory(directory)
+    sync_directory(os.path.dirname(path))
+
+
+def _overwrite(path: str, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.pwrite(descriptor, data.ljust(os.fstat(descriptor).st_size), 0)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def append_durably(path: str, line: str) -> None:

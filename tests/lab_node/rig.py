@@ -108,7 +108,7 @@ class Node:
         lines = out.read_text().splitlines()
         return Ran(code, json.loads(lines[-1]) if lines else {}, err.read_text())
 
-    def release(self, epoch: int, *more: str, seconds: float = 3, timeout: float = 30) -> Ran:
+    def release(self, epoch: int, *more: str, seconds: float = 5, timeout: float = 30) -> Ran:
         deadline = f"{time.time() + seconds:.3f}"
         words = ("--cluster", "orders", "--epoch", str(epoch), "--deadline", deadline)
         return self.node("release", *words, *more, timeout=timeout)

@@ -113,7 +113,7 @@ def failed(node: Node, code: str, **more: float) -> str:
 
 def test_a_device_that_does_not_come(node: Node) -> None:
     """At the deadline it says so."""
-    assert "has not appeared" in failed(node, "no-device", seconds=1.5)
+    assert "has not appeared" in failed(node, "no-device", seconds=4)
 
 
 @pytest.mark.parametrize("serial", ["", "vol-0bbbbbbbbbbbbbbbb"])
@@ -122,7 +122,7 @@ def test_a_link_whose_serial_cannot_be_verified(node: Node, serial: str) -> None
     disk = node.disk()
     node.detach(disk)
     node.attach(disk, serial=serial)
-    assert "not trusted" in failed(node, "unverified", seconds=1.5)
+    assert "not trusted" in failed(node, "unverified", seconds=4)
 
 
 def test_the_serial_counts_and_not_the_link(node: Node) -> None:
@@ -240,7 +240,7 @@ def test_a_unit_that_does_not_start_and_a_service_that_is_not_well(node: Node) -
     assert "bad.service does not start" in failed(node, "units")
     node.config["units"] = []
     node.config["health"] = {"command": ["/bin/sh", "-c", "echo the ledger is closed; exit 3"]}
-    ran = node.acquire(2, seconds=1.5)
+    ran = node.acquire(2, seconds=4)
     assert ran.gist == ("failed", "health") and "the ledger is closed" in ran.answer["text"]
     assert not node.mounted()
 

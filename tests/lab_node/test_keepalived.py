@@ -64,7 +64,7 @@ def test_a_challenge_asks_keepalived_itself(master: Node) -> None:
 
 def test_an_acquire_that_fails_gives_up_mastership(master: Node) -> None:
     """The track file makes keepalived say FAULT; a newer release takes it back."""
-    assert master.acquire(1, seconds=1.5).gist == ("failed", "no-device")
+    assert master.acquire(1, seconds=4).gist == ("failed", "no-device")
     wait_state(master, "FAULT")
     assert master.release(2).gist == ("released", "")
     wait_state(master, "MASTER")
