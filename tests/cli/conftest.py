@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import boto3
@@ -34,6 +34,8 @@ class Stage:
     b: str
     volume: str
     address: str
+    over: threading.Event = field(default_factory=threading.Event)
+    world: threading.Thread | None = None
 
     @property
     def nodes(self) -> tuple[str, str]:
@@ -93,12 +95,19 @@ class Stage:
         )
 
         def world() -> None:
-            until = time.monotonic() + 60
-            while not self.commands() and time.monotonic() < until:
-                time.sleep(0.1)
-            then()
+            while not self.over.wait(0.1):
+                if self.commands():
+                    then()
+                    return
 
-        threading.Thread(target=world, daemon=True).start()
+        self.world = threading.Thread(target=world)
+        self.world.start()
+
+    def end(self) -> None:
+        """The world stands still."""
+        self.over.set()
+        if self.world:
+            self.world.join()
 
     def define(self, cluster: str, definition: dict[str, Any]) -> None:
         """Puts a definition, broken or not, into Parameter Store."""
@@ -167,6 +176,7 @@ def stage(machines: tuple[str, str, str, str]) -> Iterator[Stage]:
     made = Stage(names, Store(dynamodb, names.table), a, b, volume, address)
     made.define("orders", definition_of(made))
     yield made
+    made.end()
     boto3.client("ec2", REGION).start_instances(InstanceIds=[a])
 
 
