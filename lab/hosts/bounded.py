@@ -20,6 +20,8 @@ MOMENT_SECONDS = 1.0
 """How long a killed child may take to die. One in state D takes for ever: not waited for."""
 
 REAP_SECONDS = 0.3
+SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where losetup, ip and mkfs are, whatever the caller's PATH is."""
 
 
 class Stuck(Exception):
@@ -96,6 +98,8 @@ def start(
     stdin: IO[bytes] | int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     """Start a child in a session of its own: it shares no terminal, no Ctrl-C, no output with us."""
+    if env is None:
+        env = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}"}
     return subprocess.Popen(
         argv,
         stdin=stdin,
@@ -110,7 +114,7 @@ def start(
 def run(
     argv: Sequence[str],
     *,
-    seconds: float = 10.0,
+    seconds: float = 20.0,
     env: Mapping[str, str] | None = None,
     text: str = "",
     check: bool = True,

@@ -147,6 +147,18 @@ class Disks:
             self._forget(attachment)
         return trouble
 
+    def stick(self, volume: str, host: str) -> None:
+        """Let every read and write of a volume hang on a host, uninterruptibly, until release()."""
+        found = self.of(volume, host)
+        if found is not None:
+            stick(found.loop)
+
+    def release(self, volume: str, host: str) -> None:
+        """End stick(); so do a detach and a power cut."""
+        found = self.of(volume, host)
+        if found is not None:
+            release(found.loop)
+
     def of(self, volume: str, host: str) -> Attachment | None:
         """The attachment, if there is one."""
         with self._lock:

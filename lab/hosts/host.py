@@ -96,7 +96,7 @@ class Host:
     # ------------------------------------------------------------------------------ programs
 
     def run(
-        self, argv: Sequence[str], timeout: float = 10.0, *, check: bool = True, text: str = ""
+        self, argv: Sequence[str], timeout: float = 20.0, *, check: bool = True, text: str = ""
     ) -> bounded.Completed:
         """Run a program in the host to its end. Raises HostDown, bounded.Stuck, bounded.Failed."""
         return bounded.run(self._inside(argv), seconds=timeout, env=self._environment, check=check, text=text)

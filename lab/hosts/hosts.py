@@ -14,9 +14,9 @@ Host   .boot .shutdown .power_off .reboot .reset · .freeze .thaw · .cut .heal 
        .log(name) · .agent_down .agent_up .agent_hang .agent_restart, .mailbox (late_seconds,
        answer_late_seconds, twice, lose_commands, lose_answers) · .keepalived_stop
        .keepalived_start .keepalived_kill · .up .boot_id .init .processes() .addresses()
-Disks  .create .attach .detach .of(volume, instance) .all(); disks.stick(loop) / .release(loop)
-       hang a device and let it go on
-Hosts  .add .boot, [instance] · .mounted() .trouble · .close
+Disks  .create(volume, megabytes, filesystem) .image(volume) .of(volume, instance) .all()
+       .stick(volume, instance) .release(volume, instance): hang a device and let it go on
+Hosts  .add .boot, [instance] · .mounted() .trouble .metadata_late_seconds · .close
        and lab.cloud.machinery.Machinery: attach detach stop start moved deliver
 
 Nothing waits without a bound; what hangs in the kernel is left behind and said in `trouble`.
@@ -37,6 +37,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from lab.hosts import bounded, kernel, reaper
+from lab.hosts.agent import later
 from lab.hosts.disks import Disks
 from lab.hosts.host import SHUTDOWN_SECONDS, Host
 from lab.hosts.network import Network
@@ -72,6 +73,8 @@ class Hosts:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.trouble: list[str] = []
+        self.metadata_late_seconds = 0.0
+        """How much later than the fabric the metadata service knows of a moved address."""
         self._hosts: dict[str, Host] = {}
         self._moving = threading.Lock()
         self._lock = reaper.lock(directory)
@@ -113,6 +116,8 @@ class Hosts:
     def close(self) -> list[str]:
         """Remove everything. Returns what could not be removed, in words; none is the rule."""
         for host in self:
+            # The cloud's threads may still want to start one.
+            host.power.close()
             host.mailbox.close()
         left = reaper.sweep(self.directory)
         self.trouble += left
@@ -193,7 +198,7 @@ class Hosts:
             for host in self:
                 kept = tuple(each for each in host.secondary if each != address)
                 host.secondary = (*kept, address) if host is holder else kept
-                host.write_metadata()
+                later(self.metadata_late_seconds, host.write_metadata)
                 host.learn_neighbours()
 
     def deliver(self, instance: str, delivery: Delivery) -> None:

@@ -148,11 +148,13 @@ class Network:
 
 def wait_until(holds: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
     """Look again and again until it holds. Raises bounded.Stuck past the deadline."""
-    until = time.monotonic() + seconds
+    until, pause = time.monotonic() + seconds, 0.005
     while not holds():
         if time.monotonic() > until:
             raise bounded.Stuck(f"{what} did not come about within {seconds} s")
-        time.sleep(0.005)
+        time.sleep(pause)
+        # Looking reads all of /proc: on a busy machine it must not keep busy what it waits for.
+        pause = min(pause * 1.5, 0.05)
 
 
 def addresses(init: int) -> dict[str, tuple[str, ...]]:

@@ -56,6 +56,7 @@ class Power:
         self._environment = environment
         self._parent: subprocess.Popen[bytes] | None = None
         self._lock = threading.RLock()
+        self._closed = False
 
     @property
     def on(self) -> bool:
@@ -69,6 +70,8 @@ class Power:
         with self._lock:
             if self.on:
                 return
+            if self._closed:
+                raise bounded.Failed(f"{self.spec.name} cannot boot: its lab is being closed")
             self.off()
             self.boot_id = str(uuid.uuid4())
             self.agent_hangs = False
@@ -196,6 +199,13 @@ class Power:
             self.trouble.append(f"processes of {self.spec.name} hang in the kernel: {left}")
         bounded.end(self._parent)
         self._parent = None
+
+    def close(self) -> None:
+        """Never boot again. A boot under way is waited for, but not long: the sweep ends it."""
+        held = self._lock.acquire(timeout=DIE_SECONDS)
+        self._closed = True
+        if held:
+            self._lock.release()
 
     # ------------------------------------------------------------------------------- volumes
 

@@ -57,7 +57,7 @@ def spec(name: str, last: int, peer: int, priority: int) -> Spec:
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def hosts() -> Iterator[Hosts]:
     """A lab with the hosts i-0a and i-0b, up."""
     with Hosts.open(base()) as lab:
@@ -88,7 +88,7 @@ def ready(host: Host) -> Host:
     return host
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 5.0) -> bool:
+def eventually(holds: Callable[[], bool], seconds: float = 15.0) -> bool:
     """Whether it comes to hold in time."""
     until = time.monotonic() + seconds
     while not holds():

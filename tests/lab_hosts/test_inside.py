@@ -49,7 +49,7 @@ class Reports:
         if status != "InProgress":
             self._ended.set()
 
-    def end(self, seconds: float = 5.0) -> tuple[str, int, str, str]:
+    def end(self, seconds: float = 15.0) -> tuple[str, int, str, str]:
         """The final report."""
         assert self._ended.wait(seconds), self.all
         return self.all[-1]

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.hosts import disks
 from lab.hosts.hosts import Host, Hosts
+
+BOUND_SECONDS = 15.0
+"""A power cut takes a second, on a machine that is busy with other tests some more."""
 
 WRITE = """mkdir -p /data && mount /dev/nvme1n1 /data && echo safe >/data/safe && sync /data/safe /data
 echo lost >/data/lost"""
@@ -31,7 +33,7 @@ def test_a_power_cut_loses_what_was_not_fsynced(hosts: Hosts, a: Host, b: Host, 
     a.run(["sh", "-ec", WRITE])
     began = time.monotonic()
     a.power_off()
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < BOUND_SECONDS
     assert not a.up and a.power.trouble == []
     assert hosts.mounted() == []
     assert hosts.detach("i-0a", f"vol-0{kind}", True)
@@ -91,15 +93,13 @@ def test_a_hung_device_hangs_tasks_and_no_one_else(hosts: Hosts, a: Host) -> Non
     hosts.disks.create("vol-0e", filesystem="ext4")
     hosts.attach("i-0a", "vol-0e", "/dev/sdf")
     a.run(["sh", "-ec", "mkdir -p /data && mount /dev/nvme1n1 /data && echo 1 >/data/f && sync /data/f"])
-    attachment = hosts.disks.of("vol-0e", "i-0a")
-    assert attachment is not None
-    disks.stick(attachment.loop)
+    hosts.disks.stick("vol-0e", "i-0a")
     a.spawn(["sh", "-c", "dd if=/dev/zero of=/data/g bs=1M count=4 conv=fsync"], "dd")
     time.sleep(0.5)
     assert "D" in {each.state for each in a.processes() if each.name == "dd"}
     began = time.monotonic()
     a.power_off()
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < BOUND_SECONDS
     assert a.power.trouble == []
     assert hosts.disks.all() == []
 
@@ -145,7 +145,7 @@ def test_a_frozen_host_can_be_powered_off(hosts: Hosts, a: Host) -> None:
     a.freeze()
     began = time.monotonic()
     hosts.stop("i-0a", force=True, skip_os_shutdown=True)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < BOUND_SECONDS
     a.thaw()
     assert not a.up and hosts.mounted() == []
 

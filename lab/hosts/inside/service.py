@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import uuid
+from functools import partial
 from typing import Any
 
 from lab.hosts.inside import notify, units
@@ -219,9 +220,10 @@ def _kill_rest(unit: units.Unit, seconds: float) -> bool:
     )
     timely = _gone(watched, seconds)
     if mode == "mixed" or (not timely and unit.truth("Service.SendSIGKILL", True)):
-        _signal([main] if mode == "process" else processes(unit.name), signal.SIGKILL)
+        rest = watched if mode == "process" else partial(processes, unit.name)
+        _signal(rest(), signal.SIGKILL)
         # What hangs in the kernel does not die; systemd gives up on it as well.
-        _gone(watched, min(seconds, 5.0))
+        _gone(rest, min(seconds, 5.0))
     return timely
 
 
