@@ -62,7 +62,7 @@ def moves(scope: Scope, world: World) -> Iterator[Step]:
     yield from now
     yield from passing.script(scope, world, quiet=not now)
     if not now:
-        if not passing.script_waits(scope, world) and not is_done(scope, world):
+        if not passing.script_waits(scope, world) and not (scope.rests and is_done(scope, world)):
             yield from passing.later(scope, world, "")
     elif world.left.slow:
         slower = world.with_(left=replace(world.left, slow=world.left.slow - 1))

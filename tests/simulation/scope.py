@@ -30,6 +30,8 @@ class Scope:
     drivers: int = 2
     horizon_seconds: float = 900.0
     may_block: bool = False
+    rests: bool = True
+    """Whether time stands still once all is settled and nothing more is to happen."""
     settings: tuple[tuple[str, Any], ...] = ()
 
     @cached_property
@@ -76,5 +78,6 @@ def is_done(scope: Scope, world: World, *, scripted: bool = True) -> bool:
         return False
     owner = world.host(record.owner)
     masters = [h.name for h in world.hosts if h.vrrp is Vrrp.MASTER and h.runs]
+    elected = masters == [owner.name] or (not masters and not scope.elects)
     serves = owner.mounted and owner.memory.serving == record.epoch and owner.runs
-    return serves and world.cloud.holder == owner.name and masters in ([owner.name], [])
+    return serves and elected and world.cloud.holder == owner.name

@@ -211,6 +211,13 @@ def request(cluster: Cluster, driver: Driver) -> Request | bool:
     return _REQUESTS[key]
 
 
+def forget() -> None:
+    """Empty the pools: worlds from before must not be used with worlds from after."""
+    _POOL.clear()
+    _KNOWN.clear()
+    _REQUESTS.clear()
+
+
 def _replay(cluster: Cluster, driver: Driver) -> Request | bool:
     if not driver.taken:
         return _before(driver)
