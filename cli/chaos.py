@@ -5,15 +5,10 @@ from __future__ import annotations
 import signal
 import sys
 from secrets import randbelow
-from types import FrameType
 
 import click
 
-from lab.demo.run import run_chaos
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+from cli.demo import interrupt
 
 
 @click.command()
@@ -25,8 +20,10 @@ def command(faults: int, seed: int | None) -> None:
     Partitions, kills, freezes, reboots, lost hosts, throttling, lost events, slow and dead agents.
     Ends with status 1 if a guarantee was broken. Ctrl-C leaves nothing behind.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     try:
+        from lab.demo.run import run_chaos
+
         good = run_chaos(faults, randbelow(10_000) if seed is None else seed)
     except KeyboardInterrupt:
         click.echo("\nInterrupted; nothing is left behind.", err=True)

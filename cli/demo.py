@@ -8,28 +8,33 @@ from types import FrameType
 
 import click
 
-from lab.demo.run import BREAKS, NAMES, Wanted, run
 
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """SIGTERM ends a run as Ctrl-C does."""
     raise KeyboardInterrupt
 
 
 @click.command()
-@click.option("--scenario", type=click.Choice(NAMES), help="Play this one only.")
+@click.option("--scenario", metavar="NAME", default="", help="Play this one only, for example crash.")
 @click.option("--keep", is_flag=True, help="Leave the lab running afterwards, until Ctrl-C.")
 @click.option(
-    "--break", "broken_as", type=click.Choice(sorted(BREAKS)), help="Deploy a broken build; it must turn red."
+    "--break",
+    "broken_as",
+    type=click.Choice(["S2", "address"]),
+    help="Deploy a broken build, which must turn red: volumes taken by force, or no address moved.",
 )
-def command(scenario: str | None, keep: bool, broken_as: str | None) -> None:
+def command(scenario: str, keep: bool, broken_as: str | None) -> None:
     """Run the whole system in a lab on this machine, break it on purpose, and judge it.
 
     Real keepalived, file systems and hosts; AWS is embedded. Ends with status 1 if a guarantee was
-    broken or a fault did not occur. Ctrl-C leaves nothing behind.
+    broken or a fault did not occur. Ctrl-C leaves nothing behind. Logs are kept in state/demo.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     try:
-        good = run(Wanted(scenario or "", keep, broken_as or ""))
+        # Imported here, for it takes a second, in which Ctrl-C counts as well.
+        from lab.demo.run import Wanted, run
+
+        good = run(Wanted(scenario, keep, broken_as or ""))
     except KeyboardInterrupt:
         click.echo("\nInterrupted; nothing is left behind.", err=True)
         sys.exit(130)

@@ -43,6 +43,7 @@ class Lab:
         self.nodes = nodes
         """Instance ids by short name."""
         self.volumes = volumes
+        self.settle_seconds = SETTLE_SECONDS
         self.started_at = time.monotonic()
         self._client: subprocess.Popen[bytes] | None = None
 
@@ -153,8 +154,9 @@ class Lab:
         found = list(verdicts.unsettled(self.look, self.record, self.volumes, plan.ADDRESS))
         return found or ([] if self.is_served() else ["the client is not served"])
 
-    def await_settled(self, seconds: float = SETTLE_SECONDS, *, must: bool = True) -> bool:
+    def await_settled(self, seconds: float = 0.0, *, must: bool = True) -> bool:
         """Wait until the cluster is settled and served for a moment; whether it came to that."""
+        seconds = seconds or self.settle_seconds
         until = time.monotonic() + seconds
         since: float | None = None
         while time.monotonic() < until:

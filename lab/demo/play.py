@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lab.demo import restore
 from lab.demo.evidence import longest_silence
-from lab.demo.lab import SETTLE_SECONDS, Lab
+from lab.demo.lab import Lab
 from lab.demo.scenario import Played, Scenario
 from lab.demo.timeline import Step, timeline
 from lab.demo.trouble import Trouble
@@ -36,10 +36,16 @@ class Outcome:
         return not self.trouble and all(verdict.holds for verdict in self.verdicts)
 
 
-def perform(lab: Lab, scenarios: Sequence[Scenario]) -> Iterator[Outcome]:
-    """Play them. Stops after one that leaves the lab in a state that cannot be mended."""
+def perform(lab: Lab, scenarios: Sequence[Scenario], *, go_on: bool = True) -> Iterator[Outcome]:
+    """Play them. Stops after one that leaves the lab in a state that cannot be mended.
+
+    Without `go_on` it stops after the first red one: a broken build has shown what it is.
+    """
     for scenario in scenarios:
-        yield perform_one(lab, scenario)
+        outcome = perform_one(lab, scenario)
+        yield outcome
+        if scenario is scenarios[-1] or not (outcome.good or go_on):
+            return
         try:
             restore.restore(lab)
         except Trouble as trouble:
@@ -57,7 +63,7 @@ def perform_one(lab: Lab, scenario: Scenario) -> Outcome:
         # What was seen is judged all the same: it may be the reason.
         verdicts = judge(lab.evidence(begin))
         return Outcome(scenario, time.monotonic() - begin, verdicts, trouble=str(trouble))
-    lab.await_settled(SETTLE_SECONDS, must=False)
+    lab.await_settled(must=False)
     return judged(lab, scenario, played, begin)
 
 

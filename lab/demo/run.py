@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lab.demo import chaos
-from lab.demo.broken import BREAKS
 from lab.demo.lab import Lab
 from lab.demo.play import Outcome, perform
+from lab.demo.scenario import Scenario
 from lab.demo.scenarios import ALL, named
 from lab.demo.show import Show
 from lab.demo.stage import stage
 from lab.demo.trouble import Trouble
-
-__all__ = ["BREAKS", "NAMES", "Wanted", "run", "run_chaos"]
-
-NAMES = list(dict.fromkeys(name for each in ALL for name in (each.name.split("-")[0], each.name)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +28,14 @@ class Wanted:
 def run(wanted: Wanted, show: Show | None = None) -> bool:
     """Set the stage and play. True if every fault occurred and every guarantee held."""
     shown = show or Show()
+    scenarios = named(wanted.scenario) if wanted.scenario else ALL
+    if not scenarios:
+        names = ", ".join(each.name for each in ALL)
+        shown.say(f"[red]there is no scenario {wanted.scenario!r}; there are: {names}[/red]")
+        return False
     try:
         with stage(shown.say, wanted.broken_as) as lab:
-            outcomes = play_all(lab, wanted, shown)
+            outcomes = play_all(lab, scenarios, shown, broken=bool(wanted.broken_as))
             if wanted.keep:
                 keep(lab, shown)
     except Trouble as trouble:
@@ -42,10 +44,10 @@ def run(wanted: Wanted, show: Show | None = None) -> bool:
     return shown.sum(outcomes)
 
 
-def play_all(lab: Lab, wanted: Wanted, shown: Show) -> list[Outcome]:
+def play_all(lab: Lab, scenarios: Sequence[Scenario], shown: Show, *, broken: bool) -> list[Outcome]:
     """Play what is wanted, showing each result as it comes."""
     outcomes = []
-    for outcome in perform(lab, named(wanted.scenario) if wanted.scenario else ALL):
+    for outcome in perform(lab, scenarios, go_on=not broken):
         shown.outcome(outcome)
         outcomes.append(outcome)
     return outcomes

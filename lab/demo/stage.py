@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
+import signal
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -44,8 +44,11 @@ UNITS = (
     *sorted(unit.name for unit in HOOK.glob("*.service")),
     "keepalived.service",
 )
-FIRST_SECONDS = 60.0
+BOOT_SECONDS = 120.0
+FIRST_SECONDS = 90.0
 """Until somebody serves for the first time."""
+BROKEN_SECONDS = 30.0
+"""A broken build may never settle: it is not waited for as long as a good one."""
 
 
 @contextmanager
@@ -58,13 +61,22 @@ def stage(say: Say, broken_as: str = "", base: Path = BASE) -> Iterator[Lab]:
             try:
                 yield lab
             finally:
+                hold_off_interrupts()
                 lab.close()
                 save_logs(lab)
     finally:
+        hold_off_interrupts()
         say("taking the lab down")
         left = hosts.close()
         if left:
             say("could not be removed: " + "; ".join(left))
+
+
+def hold_off_interrupts() -> None:
+    """A second Ctrl-C must not end the clean-up, which is bounded, half way."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def save_logs(lab: Lab) -> None:
@@ -110,22 +122,43 @@ def raise_curtain(cloud: Cloud, hosts: Hosts, say: Say, broken_as: str) -> Lab:
     witness = Witness(cloud, hosts, passage)
     witness.start({node.id: name for name, node in nodes.items()}, volumes, plan.ADDRESS)
     lab = Lab(cloud, hosts, witness, {name: node.id for name, node in nodes.items()}, tuple(volumes))
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        say("deploying the app with `chalice deploy`, while the hosts boot")
-        deployed = pool.submit(deploy, connect(), names, support, hosts.directory, broken_as)
-        hosts.boot()
-        wait_for(deployed)
+    say("deploying the app with `chalice deploy`, while the hosts boot")
+    booting = Aside(hosts.boot)
+    deploy(connect(), names, support, hosts.directory, broken_as)
+    booting.end("the hosts boot", BOOT_SECONDS)
     say("waiting for the first owner")
     lab.start_client()
     lab.note_start()
     # A broken build is not expected to get here: the scenarios will say what it lacks.
-    lab.await_settled(FIRST_SECONDS if not broken_as else FIRST_SECONDS / 3, must=not broken_as)
+    if broken_as:
+        lab.settle_seconds = BROKEN_SECONDS
+        lab.await_settled(BROKEN_SECONDS, must=False)
+    else:
+        lab.await_settled(FIRST_SECONDS)
     return lab
 
 
-def wait_for(deployed: Future[None]) -> None:
-    """The deployment's end, with its error if it had one."""
-    deployed.result(timeout=300.0)
+class Aside:
+    """Something done beside the main thread, which Ctrl-C does not wait for."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(act,), daemon=True)
+        self._thread.start()
+
+    def _run(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 - whatever it is, end() hands it to the main thread
+            self._error = error
+
+    def end(self, what: str, seconds: float) -> None:
+        """Wait for its end. Raises Trouble if it failed, or is not done in time."""
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            raise Trouble(f"it took longer than {seconds:g} s that {what}")
+        if self._error is not None:
+            raise Trouble(f"it failed that {what}: {self._error}") from self._error
 
 
 def deploy(account: Account, names: Names, support: Support, directory: Path, broken_as: str) -> None:
@@ -137,7 +170,7 @@ def deploy(account: Account, names: Names, support: Support, directory: Path, br
         functions.prepare()
         functions.carry_out(lines.append)
         Wiring(account, names, lambda: support).carry_out(lines.append)
-    except Exception as error:  # whatever it is, the lines before it tell the reader more
+    except Exception as error:  # noqa: BLE001 - whatever it is, the lines before it tell more
         raise Trouble(f"the app could not be deployed: {error}\n" + "\n".join(lines[-20:])) from error
 
 
@@ -205,7 +238,3 @@ def client_files() -> dict[str, str]:
     """What the client's host needs."""
     return {"/opt/ledger/client.py": (INSIDE / "client.py").read_text(encoding="utf-8")}
 
-
-def monotonic_of(wall: float) -> float:
-    """A wall clock's moment on the monotonic clock."""
-    return wall - time.time() + time.monotonic()

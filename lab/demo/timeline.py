@@ -59,9 +59,11 @@ def timeline(
     mounted = _mounted(seen, new, fault_at)
     found["released"] = _released(seen, old, fault_at)
     found["mounted"] = mounted
-    if mounted is not None:
-        times = (w.acknowledged for w in seen.writes if w.acknowledged and w.acknowledged >= mounted)
-        found["serving"] = next(times, None)
+    if mounted is None:
+        # Nothing was handed over: words were said, as always.
+        return ()
+    times = (w.acknowledged for w in seen.writes if w.acknowledged and w.acknowledged >= mounted)
+    found["serving"] = next(times, None)
     return tuple(Step(name, (at - fault_at) * 1000) for name in STEPS if (at := found.get(name)) is not None)
 
 
