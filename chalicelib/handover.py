@@ -47,7 +47,8 @@ def next_steps(facts: Facts) -> Plan:
     plan += steps.detach(facts, owner)
     plan += steps.move(facts, owner)
     plan += steps.attach(facts, owner)
-    if _may_acquire(facts, owner):
+    takes = any(isinstance(a, Detach) and a.node == owner for a in plan.actions)
+    if not takes and _may_acquire(facts, owner):
         plan += _acquire(facts, owner)
     return plan
 

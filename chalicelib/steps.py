@@ -210,15 +210,15 @@ def detach(facts: Facts, owner: str) -> Plan:
 
 
 def _is_to_mend(facts: Facts, volume: str, owner: str) -> bool:
-    wanted = volume in facts.record.mend
-    return wanted and last_intent(facts, volume, Detach(volume, owner)) is None
-
-
-def last_intent(facts: Facts, volume: str, action: Detach) -> Intent | None:
-    """The done Detach of a volume in this epoch, if there is one."""
-    epoch = facts.record.epoch
-    done = [i for i in facts.record.intents if i.action == action and i.epoch == epoch]
-    return next((i for i in done if i.outcome is Outcome.DONE), None)
+    """Whether a volume is still as it was found, neither taken off nor attached anew since."""
+    touched = any(
+        i.epoch == facts.record.epoch
+        and i.outcome is Outcome.DONE
+        and isinstance(i.action, Attach | Detach)
+        and (i.action.volume, i.action.node) == (volume, owner)
+        for i in facts.record.intents
+    )
+    return volume in facts.record.mend and not touched
 
 
 def _await_detach(facts: Facts, volume: str, node: str) -> Plan:

@@ -70,8 +70,10 @@ def _ec2(world: World) -> Iterator[Step]:
             here = tuple(sorted((*others, at._replace(state=Attached.ATTACHED))))
             label = f"{at.volume} is attached to {at.node}"
             yield Step(label, "", partial(_attachments, world, here))
+        if at.state is not Attached.DETACHING:
+            continue
         host = world.host(at.node)
-        if at.state is Attached.DETACHING and (not host.mounted or host.power.is_off):
+        if not host.mounted or host.power.is_off:
             label = f"{at.volume} is off {at.node}"
             yield Step(label, "", partial(_attachments, world, others))
     for host in world.hosts:

@@ -45,7 +45,9 @@ def begin(scope: Scope) -> World:
 
 
 def _settled(scope: Scope, world: World) -> World:
-    """The world after an adoption without faults."""
+    """The world after an adoption without faults, before anybody paused it."""
+    settings = tuple(pair for pair in scope.settings if pair[0] != "paused")
+    scope = replace(scope, settings=settings)
     calm = world.with_(left=Left())
     calm = spawn(scope, calm)
     for _ in range(500):

@@ -7,12 +7,12 @@ from dataclasses import replace
 from functools import partial
 
 from chalicelib import timing
-from chalicelib.model import Power, Vrrp
+from chalicelib.model import Attached, Power, Vrrp
 from node_hook import duty
 from tests.simulation import physics
 from tests.simulation.drivers import spawn, told
 from tests.simulation.scope import SWEEP_SECONDS, Scope, Step, is_done
-from tests.simulation.world import START, Host, World
+from tests.simulation.world import START, At, Host, World
 
 
 def script_waits(scope: Scope, world: World) -> bool:
@@ -45,7 +45,11 @@ def happen(world: World, line: tuple[str, ...]) -> World:
     name, what = line[0], line[1]
     if name == "stops":
         return world.with_(cloud=replace(world.cloud, sticks=what == "stick"))
+    if what == "at":
+        return _put(world, name, line[2])
     host = world.host(name)
+    if what == "ill":
+        return world.with_host(replace(host, ill=line[2] if len(line) > 2 else ""))
     if what in ("MASTER", "BACKUP", "FAULT", "STOP"):
         changed = world.with_host(replace(host, vrrp=Vrrp(what)))
         return physics.publish(changed, name)
@@ -60,6 +64,16 @@ def happen(world: World, line: tuple[str, ...]) -> World:
         "shuts-down": lambda: _shut_down(world, host),
     }
     return befalls[what]()
+
+
+def _put(world: World, thing: str, node: str) -> World:
+    """Somebody else puts a volume or the address somewhere; `nowhere` takes it away."""
+    cloud = world.cloud
+    if thing == "address":
+        return world.with_(cloud=replace(cloud, holder=None if node == "nowhere" else node))
+    others = tuple(a for a in cloud.attachments if a.volume != thing)
+    mine = () if node == "nowhere" else (At(thing, node, "/dev/sdf", Attached.ATTACHED),)
+    return world.with_(cloud=replace(cloud, attachments=(*others, *mine)))
 
 
 def _reboot(world: World, host: Host) -> World:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from chalicelib import timing
+from chalicelib import ownership, timing
 from chalicelib.model import (
     AddressView,
     Answer,
@@ -82,7 +82,7 @@ def accept(world: World, word: Word) -> World:
     """A word reaches the record: conditional on that node's sequence alone."""
     record = world.record
     last = next((w for w in record.words if w.node == word.node), None)
-    if last is not None and word.sequence <= last.sequence:
+    if not isinstance(ownership.accept(last, word, world.now), ownership.Accepted):
         return world
     others = tuple(w for w in record.words if w.node != word.node)
     words = tuple(sorted((*others, word), key=lambda w: w.node))
@@ -153,7 +153,7 @@ def observe(world: World, cluster: Cluster) -> Observation:
     for volume in cluster.volumes:
         mine = [a for a in cloud.attachments if a.volume == volume]
         views.append(VolumeView(volume, tuple(Attachment(a.node, a.device, a.state) for a in mine)))
-    targets = tuple((h.name, f"eni-{h.name}") for h in world.hosts)
+    targets = tuple((n, f"eni-{n}") for n in cluster.nodes)
     holder = cloud.holder
     address = AddressView(cluster.addresses[0], f"eni-{holder}" if holder else None, holder or "", targets)
     return Observation(
@@ -316,6 +316,9 @@ def mount(world: World, host: Host) -> World:
     host = replace(host, acquiring=None)
     if refusal := duty.may_mount(order, host.memory):
         return reply(world.with_host(host), mail, Result.REFUSED, Code(refusal.code))
+    if host.ill:
+        fault = replace(host, vrrp=Vrrp.FAULT)
+        return reply(world.with_host(fault), mail, Result.FAILED, Code(host.ill))
     host = _executed(host, order.epoch)
     host = replace(host, mounted=True, memory=duty.after_acquire(order, host.memory))
     return reply(world.with_host(host), mail, Result.ACQUIRED)

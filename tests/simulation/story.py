@@ -8,6 +8,8 @@ can, always in the same order, and no time passes.
     nodes a b             who is there; further words: volumes=v,w fence=none adopted=no …
     a BACKUP              a node's keepalived says so: MASTER BACKUP FAULT STOP
     a off                 or: boots, shuts-down, hangs, thaws, agent-dies, agent-hangs, agent-up
+    a ill damaged         every Acquire on a fails so: damaged, health, … (`a ill` ends it)
+    v at b                somebody else puts a volume, or `address`, there; `nowhere` takes it away
     stops stick           an instance that is stopped stays in `stopping` (`stops work` ends it)
     cut a / heal a        a's words do not reach Baton, / reach it again
     hold a / free a       commands do not reach a's agent, / reach it

@@ -105,9 +105,7 @@ def _calm(dice: random.Random, scope: Scope, world: World) -> Step | None:
     return dice.choice(steps) if steps else None
 
 
-def _fault(
-    dice: random.Random, scope: Scope, world: World, rates: dict[str, float]
-) -> Step | None:
+def _fault(dice: random.Random, scope: Scope, world: World, rates: dict[str, float]) -> Step | None:
     """A fault whose kind is drawn by the seed's rates, if there is one of that kind here."""
     kind = dice.choices(list(rates), weights=[rate + 1e-9 for rate in rates.values()])[0]
     if kind == "befalls":

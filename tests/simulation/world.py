@@ -73,6 +73,8 @@ class Host:
     acquiring: Mail | None = None
     next_beat: float = 0.0
     boots_at: float | None = None
+    ill: str = ""
+    """Code with which every Acquire fails here: damaged, health, …"""
 
     @property
     def boot_id(self) -> str:
