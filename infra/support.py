@@ -206,6 +206,20 @@ def _log_group(session: boto3.Session, p: Properties) -> Made:
     return Made(p["LogGroupName"], {})
 
 
+def _metric_filter(session: boto3.Session, p: Properties) -> Made:
+    transformations = [
+        {key[0].lower() + key[1:]: value for key, value in one.items()} for one in p["MetricTransformations"]
+    ]
+    name = f"{p['LogGroupName']}-throttled".replace("/", "-").strip("-")
+    session.client("logs").put_metric_filter(
+        logGroupName=p["LogGroupName"],
+        filterName=name,
+        filterPattern=p["FilterPattern"],
+        metricTransformations=transformations,
+    )
+    return Made(name, {})
+
+
 def _topic(session: boto3.Session, p: Properties) -> Made:
     arn = session.client("sns").create_topic(Name=p["TopicName"], Tags=p["Tags"])["TopicArn"]
     return Made(arn, {})
@@ -234,6 +248,7 @@ _HANDLERS: dict[str, Callable[[boto3.Session, Properties], Made]] = {
     "AWS::IAM::InstanceProfile": _profile,
     "AWS::Events::EventBusPolicy": _bus_policy,
     "AWS::Logs::LogGroup": _log_group,
+    "AWS::Logs::MetricFilter": _metric_filter,
     "AWS::SNS::Topic": _topic,
     "AWS::SNS::Subscription": _subscription,
     "AWS::CloudWatch::Alarm": _alarm,

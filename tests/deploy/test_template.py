@@ -1,0 +1,75 @@
+"""The support stack without AWS: linted, small enough, and in step with the code."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra import template
+from infra.functions import CHECKOUT
+
+RESOURCES = template.load()["Resources"]
+
+
+def test_the_template_is_clean(tmp_path: Path) -> None:
+    """cfn-lint has nothing to say, of the file and of what is deployed."""
+    deployed = tmp_path / "deployed.json"
+    deployed.write_text(template.body())
+    command = [str(Path(sys.executable).with_name("cfn-lint")), str(template.TEMPLATE)]
+    done = subprocess.run([*command, str(deployed)], capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_template_fits_into_one_call() -> None:
+    """Larger ones need a bucket."""
+    assert len(template.body().encode()) < template.BODY_BYTES_MOST
+
+
+@pytest.mark.parametrize("resource", ["OrchestratorDocument", "PeopleDocument"])
+def test_documents_hand_parameters_over_safely(resource: str) -> None:
+    """Each parameter has a pattern and arrives as an environment variable, not as pasted text."""
+    properties = template.rendered()["Resources"][resource]["Properties"]
+    document = json.loads(properties["Content"])
+    for name, parameter in document["parameters"].items():
+        assert parameter["interpolationType"] == "ENV_VAR", name
+        assert parameter["allowedPattern"].startswith("^"), name
+        assert parameter["allowedPattern"].endswith("$"), name
+    assert "{{" not in properties["Content"]
+    assert properties["UpdateMethod"] == "NewVersion"
+
+
+def emitted() -> set[str]:
+    """The metrics that the orchestrator's code emits: counted by name, or by kind of news."""
+    text = "\n".join(p.read_text() for p in (CHECKOUT / "chalicelib").glob("*.py"))
+    counted = set(re.findall(r'\bcount\(\s*"(\w+)"', text))
+    counted |= set(re.findall(r'self\.count\("\w+" if [^\n]* else "(\w+)"\)', text))
+    news = re.findall(r'News\(\s*"([\w-]+)"', text)
+    return counted | {"".join(part.capitalize() for part in kind.split("-")) for kind in news}
+
+
+@pytest.mark.parametrize(
+    "metric",
+    sorted(
+        r["Properties"]["MetricName"]
+        for r in RESOURCES.values()
+        if r["Type"] == "AWS::CloudWatch::Alarm" and r["Properties"]["Namespace"] == "Baton"
+    ),
+)
+def test_each_alarm_watches_a_metric_that_exists(metric: str) -> None:
+    """An alarm on a metric that nobody emits sleeps for ever."""
+    assert metric in emitted()
+
+
+def test_the_tables_can_be_recovered_and_forget() -> None:
+    """TTL, point-in-time recovery and encryption on each table."""
+    tables = [r["Properties"] for r in RESOURCES.values() if r["Type"] == "AWS::DynamoDB::Table"]
+    assert len(tables) == 2
+    for table in tables:
+        assert table["TimeToLiveSpecification"]["Enabled"] is True
+        assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+        assert table["SSESpecification"]["SSEEnabled"] is True
