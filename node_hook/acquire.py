@@ -141,7 +141,10 @@ def _make_way(job: Job) -> None:
 
 def _give_up(job: Job, failure: Failed) -> None:
     """Mastership first, so that another node is elected meanwhile; then what was half done."""
-    lift.put(job.paths.hold, "acquire", str(failure), HOLD_SECONDS)
+    try:
+        lift.put(job.paths.hold, "acquire", str(failure), HOLD_SECONDS)
+    except OSError as error:
+        job.note(f"and could not give up mastership: {error}")
     say(f"failed: {failure}; letting go")
     try:
         with epochs.work(job.paths, "undo", time.time() + UNDO_SECONDS):

@@ -93,8 +93,8 @@ def in_use(device: Device, until: float) -> bool:
     return children.call(claim, until).code in (errno.EBUSY, None)
 
 
-def flush(device: Device, until: float) -> bool:
-    """Write out and drop what the block layer still caches."""
+def flush(device: Device, until: float) -> Optional[int]:
+    """Write out and drop what the block layer still caches: 0, an errno, or None past the deadline."""
 
     def work() -> int:
         import fcntl
@@ -104,7 +104,7 @@ def flush(device: Device, until: float) -> bool:
         fcntl.ioctl(descriptor, 0x1261)  # BLKFLSBUF, what `blockdev --flushbufs` calls
         return 0
 
-    return children.call(work, until).code == 0
+    return children.call(work, until).code
 
 
 def number_of(path: str) -> Optional[str]:

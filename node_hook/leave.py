@@ -6,6 +6,7 @@ uses none of the devices any more, or they are gone; otherwise Failed says who h
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from dataclasses import dataclass, field
@@ -29,6 +30,9 @@ DYING_SECONDS = 1.0
 
 GONE_SECONDS = 1.0
 """An unmount of a pulled device fails at once or hangs: past this it is detached lazily."""
+
+FLUSH_SECONDS = 1.0
+"""After an unmount next to nothing is left to write; this much is granted past the deadline."""
 
 AGAIN_SECONDS = 0.03
 """Between two tries while holders are given time to end."""
@@ -56,12 +60,21 @@ def let_go(job: Job, until: float) -> None:
         _free(job, scene, until)
     with job.step("flush"):
         for device in scene.known.values():
-            if not devices.is_gone(device.number, job.paths):
-                devices.flush(device, until)
+            _flush(job, device, max(until, time.time() + FLUSH_SECONDS))
     with job.step("verify"):
         left = _mounted(scene, until, job.paths.proc)
         if left:
             raise Failed("busy", f"mounted again meanwhile: {_places(left)}")
+
+
+def _flush(job: Job, device: Device, until: float) -> None:
+    if devices.is_gone(device.number, job.paths):
+        return
+    code = devices.flush(device, until)
+    if code is None and not devices.is_gone(device.number, job.paths):
+        raise Failed("busy", f"{device.path} does not take what is still to be written")
+    if code:
+        job.note(f"flushing {device.path} failed ({os.strerror(code)}): look at the kernel's log")
 
 
 def _survey(job: Job, until: float) -> _Scene:
@@ -73,6 +86,8 @@ def _survey(job: Job, until: float) -> _Scene:
         for mount in table:
             if mount.point in points and (namespace is None or devices.is_gone(mount.device, job.paths)):
                 numbers.add(mount.device)
+                if devices.number_of(mount.source) == mount.device:
+                    known[mount.device] = Device(mount.source, mount.device)
     for volume in job.volumes:
         try:
             found = devices.find(volume, job.paths)

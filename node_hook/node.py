@@ -41,6 +41,11 @@ def main(argv: "list[str]") -> int:
     """Do one job, print its answer, return the exit code."""
     # A closed terminal or an agent that restarts must not stop a release half way.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.umask(0o022)
+    os.environ["LC_ALL"] = "C"  # what mount and fsck say is read
+    os.environ["PATH"] = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin".lstrip(
+        ":"
+    )
     try:
         given = arguments.parse(argv)
     except BadArguments as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab_node.rig import BOOT, Node, wait_for
+from tests.lab_node.rig import BOOT, VOLUME, Node, wait_for
 
 UUID = "5f0c1f3a-9b1e-4a55-9a0b-0123456789ab"
 
@@ -123,6 +123,18 @@ def test_a_link_whose_serial_cannot_be_verified(node: Node, serial: str) -> None
     node.detach(disk)
     node.attach(disk, serial=serial)
     assert "not trusted" in failed(node, "unverified", seconds=4)
+
+
+def test_a_serial_that_only_lsblk_knows(node: Node) -> None:
+    """Some kernels show no serial beside the device; the link may have `-ns-1` appended."""
+    disk = node.disk()
+    node.detach(disk)
+    node.attach(disk, serial="")
+    [link] = (node.home / "by-id").iterdir()
+    link.rename(f"{link}-ns-1")
+    (node.home / "bin/lsblk").write_text(f"#!/bin/sh\necho {VOLUME.replace('-', '')}\n")
+    (node.home / "bin/lsblk").chmod(0o755)
+    assert node.acquire(1).gist == ("acquired", "")
 
 
 def test_the_serial_counts_and_not_the_link(node: Node) -> None:

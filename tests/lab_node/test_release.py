@@ -233,3 +233,28 @@ def test_a_lock_held_past_its_deadline_says_by_whom(node: Node) -> None:
     ran = node.release(7, seconds=0.5)
     assert ran.gist == ("refused", "locked") and ran.code == 6
     assert "process 77 (acquire, epoch 6)" in ran.answer["text"] and "past its deadline" in ran.answer["text"]
+
+
+THROTTLE = Path("/sys/fs/cgroup/blkio/blkio.throttle.write_bps_device")
+
+
+@pytest.mark.skipif(not THROTTLE.exists(), reason="needs the first version of control groups")
+def test_a_device_that_hangs_does_not_hang_the_script(node: Node) -> None:
+    """The unmount sleeps in the kernel beyond any signal: the answer comes in time and does not say
+    released, though no table shows the mount any more. Once the device answers, it is released."""
+    disk = node.disk()
+    node.acquire(1)
+    THROTTLE.write_text(f"{disk.number} 1")
+    try:
+        node.sh(f"dd if=/dev/zero of={node.mount}/dirty bs=1M count=4 2>/dev/null")
+        began = time.monotonic()
+        ran = node.release(2, seconds=3)
+        assert ran.gist == ("failed", "busy"), ran.answer["text"]
+        assert time.monotonic() - began < 20
+        assert ran.answer["word"]["highest"] == 2 and ran.answer["word"]["released"] == 0
+        assert node.status()["result"] == "status"
+    finally:
+        THROTTLE.write_text(f"{disk.number} 0")
+    ran = node.release(2, seconds=15)
+    assert ran.gist == ("released", ""), ran.answer["text"]
+    assert free(node, disk.loop)
