@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -IS
 """The node script: release, acquire, status, handover, prepare, and what a node does by itself.
 
     node.py <action> --cluster C --epoch E --boot B --volumes vol-1,vol-2 --deadline T
