@@ -184,8 +184,11 @@ class Bus:
         self._send_all(held)
 
     def _send_all(self, held: list[tuple[str, Event]]) -> None:
-        for number, (bus, event) in enumerate(reversed(held)):
-            self._send(bus, event, number * 0.02)
+        def send() -> None:
+            for bus, event in reversed(held):
+                self._match(bus, event)
+
+        self._world.timeline.after(self._world.latencies.event, send)
 
     def _send(self, bus: str, event: Event, seconds: float) -> None:
         wait = self._world.latencies.event + seconds

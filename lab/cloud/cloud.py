@@ -10,7 +10,8 @@ Everything is done through the AWS API at `endpoint`, by boto3, the CLI, or `cha
 (`environment()` holds the variables they read). One cloud per process: moto's state is global.
 
 - `machinery`  what EC2 and SSM do to the machines (machinery.py); `Nothing` by default.
-- `latencies`  how long each thing takes (settings.py); `Latencies.fast()` for tests.
+- `latencies`  how long each thing takes (settings.py); `Latencies.fast()` for tests;
+               `set_latencies` exchanges them.
 - `faults`     throttle, fail (applied or not), deny, slow, hang, stale, stick/unstick,
                ssm_late/lost/undelivered/twice, clear (faults.py).
 - `bus`        lose, duplicate, delay, reorder the next events; fire a rule; history (bus.py).
@@ -27,6 +28,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -130,6 +132,10 @@ class Cloud(Building):
     def latencies(self) -> Latencies:
         """How long things take."""
         return self._world.latencies
+
+    def set_latencies(self, latencies: Latencies) -> None:
+        """From now on things take this long; what is under way keeps its time."""
+        self._world.settings = replace(self._world.settings, latencies=latencies)
 
     @property
     def faults(self) -> Faults:

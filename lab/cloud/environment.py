@@ -128,14 +128,25 @@ class Environment:
         if not self._closing.acquire(blocking=False):
             return
         self._closed = True
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5.0)
         self._keeper.let_go(self._process.pid)
         self._server.shutdown()
         self._server.server_close()
         shutil.rmtree(self._root, ignore_errors=True)
+
+    def kill(self) -> None:
+        """Let it crash: Lambda's machine is gone in the middle of whatever it does."""
+        self._signal(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Let it stand still in the middle of whatever it does, until `resume`."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after `pause`."""
+        self._signal(signal.SIGCONT)
 
     def next_event(self) -> tuple[str, bytes, float] | None:
         """For the Runtime API: the runtime asks for work. None once there is none any more."""
@@ -177,6 +188,10 @@ class Environment:
             start_new_session=True,
         )
 
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
     def _initialised(self) -> None:
         """Wait until the runtime has loaded the code: it then asks for an event, or ends."""
         until = time.monotonic() + _INIT_SECONDS
@@ -204,7 +219,7 @@ class Environment:
     def _thaw(self) -> None:
         if self._frozen:
             self._frozen = False
-            os.killpg(self._process.pid, signal.SIGCONT)
+            self._signal(signal.SIGCONT)
         self._asked.clear()
 
     def _freeze(self) -> int:
@@ -214,9 +229,8 @@ class Environment:
             return 0
         self._drain()
         left = max(0, self._count_threads() - max(1, self._threads))
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGSTOP)
-            self._frozen = True
+        self._signal(signal.SIGSTOP)
+        self._frozen = True
         return left
 
     def _count_threads(self) -> int:

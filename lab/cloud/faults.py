@@ -30,6 +30,8 @@ class Ruling:
     """The wait comes after the effect: the caller gives up, and yet it has happened."""
     stale: float = 0.0
     """Answer as one did so many seconds ago, if the same was asked then."""
+    act: Callable[[Call], object] | None = None
+    """Done when the call comes, `after` its effect or before."""
 
 
 @dataclass(slots=True)
@@ -97,13 +99,28 @@ class Faults:
         where: Where = _anyone,
     ) -> None:
         """Answer nothing for so long, then 503; `applied`: it happened before the silence."""
-        ruling = Ruling("ServiceUnavailable", "hung", applied, seconds, after=True)
+        ruling = Ruling("unavailable", "hung", applied, seconds, after=True)
         self._plan(operation, where, times, ruling)
 
     def stale(self, operation: str, seconds: float = 1.0, times: int = 1, where: Where = _anyone) -> None:
         """A Describe answers what it answered to the same question so long ago, or earlier:
         EC2's Describes can go back in time (kubernetes#85675)."""
         self._plan(operation, where, times, Ruling(stale=seconds))
+
+    def at(
+        self,
+        operation: str,
+        act: Callable[[Call], object],
+        after: bool = False,
+        lost: bool = False,
+        times: int = 1,
+        where: Where = _anyone,
+    ) -> None:
+        """Do something when such a call comes: before it has its effect, or `after`; `lost`: the
+        call has no effect at all. So a driver is killed around any of its calls:
+        `at("PutItem", lambda call: functions.kill(call.principal.name), lost=True)`."""
+        code = "unavailable" if lost else ""
+        self._plan(operation, where, times, Ruling(code, "lost", act=act, after=after))
 
     def stick(self, what: str, name: str) -> None:
         """Let something stay under way until `unstick`.

@@ -72,6 +72,26 @@ class Functions:
         """(function, event, condition) of asynchronous invocations that failed for good."""
         return self.later.failed
 
+    def kill(self, name: str = "") -> int:
+        """Crash what a function is in the middle of ("": every function); how many there were."""
+        busy = self._running(name)
+        for environment in busy:
+            environment.kill()
+        return len(busy)
+
+    def pause(self, seconds: float, name: str = "") -> int:
+        """Let what is under way stand still for so long; how many there were. Lambda does not
+        promise that time goes on evenly, and its own clock goes on."""
+        busy = self._running(name)
+        for environment in busy:
+            environment.pause()
+            self._world.timeline.after(seconds, environment.resume)
+        return len(busy)
+
+    def _running(self, name: str) -> list[Environment]:
+        with self._lock:
+            return [e for busy in self._busy.values() for e in busy if name in ("", e.program.name)]
+
     def recycle(self) -> None:
         """Lambda throws idle environments away: the next invocations start cold."""
         with self._lock:

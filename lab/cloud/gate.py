@@ -81,16 +81,25 @@ def _parameters(response: BaseResponse, operation: str) -> dict[str, Any]:
 
 
 def _answer(world: World, request: Request) -> tuple[Any, Any, Any]:
-    ruling = world.faults.ruling(request.call)
-    seconds = world.latencies.api + (ruling.seconds if ruling and not ruling.after else 0.0)
+    ruling = world.faults.ruling(request.call) or Ruling()
+    seconds = world.latencies.api + (0.0 if ruling.after else ruling.seconds)
     if seconds:
         world.stopped.wait(seconds)
     denied = refusal(world, request.call)
     if denied:
         return _error(request, *denied)
-    if ruling is not None and ruling.stale:
+    if ruling.act is not None and not ruling.after:
+        ruling.act(request.call)
+    answer = _ruled(world, request, ruling)
+    if ruling.act is not None and ruling.after:
+        ruling.act(request.call)
+    return answer
+
+
+def _ruled(world: World, request: Request, ruling: Ruling) -> tuple[Any, Any, Any]:
+    if ruling.stale:
         return world.answers.before(request.call, ruling.stale) or _perform(world, request)
-    if ruling is None or not ruling.code:
+    if not ruling.code:
         return _perform(world, request)
     if ruling.applied:
         _perform(world, request)
@@ -134,7 +143,7 @@ def _error(request: Request, code: str, message: str) -> tuple[Any, Any, Any]:
     status, headers, body = _serialize(request, ActionResult(Refused(code, message)))
     if code in ("RequestLimitExceeded", "Unavailable", "ServiceUnavailable"):
         status = 503
-    elif code in ("InternalError", "InternalServerError", "InternalFailure"):
+    elif code in ("InternalError", "InternalServerError", "InternalException"):
         status = 500
     return status, headers, body
 
@@ -150,6 +159,13 @@ def _spelled(ruling: Ruling, service: str) -> str:
     """The service's own word for a kind of refusal."""
     words = {
         "throttle": {"ec2": "RequestLimitExceeded", "*": "ThrottlingException"},
+        "unavailable": {
+            "ec2": "Unavailable",
+            "dynamodb": "InternalServerError",
+            "ssm": "InternalServerError",
+            "events": "InternalException",
+            "*": "ServiceUnavailable",
+        },
         "deny": {"ec2": "UnauthorizedOperation", "*": "AccessDeniedException"},
     }
     spelled = words.get(ruling.code)

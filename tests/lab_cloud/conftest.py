@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from botocore.exceptions import ClientError
@@ -12,10 +13,13 @@ from lab.cloud import Cloud, Latencies
 from lab.cloud.building import Net
 from tests.lab_cloud.machines import Machines, Refused
 
+FAST = replace(Latencies.fast(), minute=3600.0)
+"""No schedule fires by itself."""
+
 
 @pytest.fixture(scope="module")
 def shared_cloud() -> Iterator[Cloud]:
-    with Cloud.start(latencies=Latencies.fast()) as cloud:
+    with Cloud.start(latencies=FAST) as cloud:
         yield cloud
 
 
@@ -29,6 +33,7 @@ def cloud(shared_cloud: Cloud, machines: Machines) -> Iterator[Cloud]:
     """The module's cloud with machines of the test's own; nothing went wrong inside it."""
     shared_cloud.use(machines)
     yield shared_cloud
+    shared_cloud.set_latencies(FAST)
     shared_cloud.faults.clear()
     shared_cloud.bus.clear()
     problems = list(shared_cloud.problems)

@@ -30,14 +30,14 @@ def test_an_address_moves_only_if_it_may(
 ) -> None:
     a, b = nodes
     assign(cloud, a, "10.9.0.100")
-    cloud.until(lambda: machines.where.get("10.9.0.100") == a.id, 10)
+    cloud.until(lambda: machines.where.get("10.9.0.100") == a.id, 30)
     with refused("InvalidParameterValue"):
         assign(cloud, b, "10.9.0.100")
     assert cloud.holder("10.9.0.100") == a.id
     answer = assign(cloud, b, "10.9.0.100", AllowReassignment=True)
     assert answer["AssignedPrivateIpAddresses"] == [{"PrivateIpAddress": "10.9.0.100"}]
     assert cloud.holder("10.9.0.100") == b.id
-    cloud.until(lambda: machines.where["10.9.0.100"] == b.id, 10)
+    cloud.until(lambda: machines.where["10.9.0.100"] == b.id, 30)
 
 
 def test_exactly_one_interface_is_found_by_a_secondary_address(
@@ -94,7 +94,7 @@ def test_unassigning_frees_the_address(
     free = cloud.client("ec2").unassign_private_ip_addresses
     free(NetworkInterfaceId=nodes[0].interface, PrivateIpAddresses=["10.9.0.112"])
     assert cloud.holder("10.9.0.112") is None
-    cloud.until(lambda: machines.where.get("10.9.0.112", "") is None, 10)
+    cloud.until(lambda: machines.where.get("10.9.0.112", "") is None, 30)
     with refused("InvalidParameterValue"):
         free(NetworkInterfaceId=nodes[0].interface, PrivateIpAddresses=["10.9.0.112"])
 
@@ -105,9 +105,9 @@ def test_a_stopped_instance_keeps_its_address_a_terminated_one_does_not(
     node = cloud.launch(net)
     assign(cloud, node, "10.9.0.113")
     cloud.client("ec2").stop_instances(InstanceIds=[node.id])
-    cloud.until(lambda: cloud.state(node.id) == "stopped", 10)
+    cloud.until(lambda: cloud.state(node.id) == "stopped", 30)
     assert cloud.holder("10.9.0.113") == node.id
     cloud.client("ec2").terminate_instances(InstanceIds=[node.id])
-    cloud.until(lambda: cloud.state(node.id) == "terminated", 10)
+    cloud.until(lambda: cloud.state(node.id) == "terminated", 30)
     assert cloud.holder("10.9.0.113") is None
-    cloud.until(lambda: machines.where.get("10.9.0.113", "") is None, 10)
+    cloud.until(lambda: machines.where.get("10.9.0.113", "") is None, 30)

@@ -19,19 +19,20 @@ def test_a_life_goes_through_every_state_and_each_is_an_event(
     cloud: Cloud, machines: Machines, net: Net
 ) -> None:
     ec2 = cloud.client("ec2")
-    node = cloud.launch(net, wait=False)
-    assert cloud.state(node.id) == "pending"
-    cloud.until(lambda: cloud.state(node.id) == "running", 10)
+    node = cloud.launch(net)
+    cloud.faults.stick("stop", node.id)
     answer = ec2.stop_instances(InstanceIds=[node.id])["StoppingInstances"][0]
-    assert answer["CurrentState"]["Name"] == "stopping"
-    assert answer["PreviousState"]["Name"] == "running"
+    assert (answer["CurrentState"]["Name"], answer["PreviousState"]["Name"]) == ("stopping", "running")
     assert cloud.state(node.id) == "stopping"
-    cloud.until(lambda: cloud.state(node.id) == "stopped", 10)
+    cloud.faults.unstick("stop", node.id)
+    cloud.until(lambda: cloud.state(node.id) == "stopped", 30)
+    cloud.faults.stick("start", node.id)
     ec2.start_instances(InstanceIds=[node.id])
     assert cloud.state(node.id) == "pending"
-    cloud.until(lambda: cloud.state(node.id) == "running", 10)
+    cloud.faults.unstick("start", node.id)
+    cloud.until(lambda: cloud.state(node.id) == "running", 30)
     ec2.terminate_instances(InstanceIds=[node.id])
-    cloud.until(lambda: cloud.state(node.id) == "terminated", 10)
+    cloud.until(lambda: cloud.state(node.id) == "terminated", 30)
     assert states_told(cloud, node.id) == [
         *("pending", "running", "stopping", "stopped"),
         *("pending", "running", "shutting-down", "terminated"),
@@ -41,16 +42,19 @@ def test_a_life_goes_through_every_state_and_each_is_an_event(
 
 def test_changes_are_refused_by_state(cloud: Cloud, net: Net, refused: Refused) -> None:
     ec2 = cloud.client("ec2")
-    node = cloud.launch(net, wait=False)
-    with refused("IncorrectInstanceState"):
-        ec2.stop_instances(InstanceIds=[node.id])
-    cloud.until(lambda: cloud.state(node.id) == "running", 10)
+    node = cloud.launch(net)
     assert ec2.start_instances(InstanceIds=[node.id])["StartingInstances"]
+    cloud.faults.stick("stop", node.id)
     ec2.stop_instances(InstanceIds=[node.id])
     with refused("IncorrectInstanceState"):
         ec2.start_instances(InstanceIds=[node.id])
-    cloud.until(lambda: cloud.state(node.id) == "stopped", 10)
+    cloud.faults.unstick("stop", node.id)
+    cloud.until(lambda: cloud.state(node.id) == "stopped", 30)
     assert ec2.stop_instances(InstanceIds=[node.id])["StoppingInstances"]
+    cloud.faults.stick("start", node.id)
+    ec2.start_instances(InstanceIds=[node.id])
+    with refused("IncorrectInstanceState"):
+        ec2.stop_instances(InstanceIds=[node.id])
     ec2.terminate_instances(InstanceIds=[node.id])
     for change in (ec2.start_instances, ec2.stop_instances):
         with refused("IncorrectInstanceState"):
@@ -64,7 +68,7 @@ def test_stopped_is_said_only_when_the_machine_is_off(cloud: Cloud, machines: Ma
     seen: list[str] = []
     machines.before_stop = lambda instance: seen.append(cloud.state(instance))
     cloud.client("ec2").stop_instances(InstanceIds=[node.id], Force=True, SkipOsShutdown=True)
-    cloud.until(lambda: cloud.state(node.id) == "stopped", 10)
+    cloud.until(lambda: cloud.state(node.id) == "stopped", 30)
     assert seen == ["stopping"]
 
 
@@ -72,10 +76,10 @@ def test_a_stop_can_stick_with_the_machine_still_on(cloud: Cloud, machines: Mach
     node = cloud.launch(net)
     cloud.faults.stick("stop", node.id)
     cloud.client("ec2").stop_instances(InstanceIds=[node.id], Force=True)
-    cloud.until(lambda: cloud.state(node.id) == "stopping", 10)
+    cloud.until(lambda: cloud.state(node.id) == "stopping", 30)
     assert not machines.power
     cloud.faults.unstick("stop", node.id)
-    cloud.until(lambda: cloud.state(node.id) == "stopped", 10)
+    cloud.until(lambda: cloud.state(node.id) == "stopped", 30)
 
 
 def test_a_forced_stop_overtakes_an_orderly_one(cloud: Cloud, machines: Machines, net: Net) -> None:
@@ -83,7 +87,7 @@ def test_a_forced_stop_overtakes_an_orderly_one(cloud: Cloud, machines: Machines
     stop = cloud.client("ec2").stop_instances
     stop(InstanceIds=[node.id])
     stop(InstanceIds=[node.id], Force=True, SkipOsShutdown=True)
-    cloud.until(lambda: cloud.state(node.id) == "stopped", 10)
+    cloud.until(lambda: cloud.state(node.id) == "stopped", 30)
     assert machines.power == [(node.id, "pulled")]
 
 
@@ -98,7 +102,7 @@ def test_a_crash_is_stopped_at_once(cloud: Cloud, machines: Machines, net: Net) 
 def test_a_reboot_keeps_it_running(cloud: Cloud, machines: Machines, net: Net) -> None:
     node = cloud.launch(net)
     cloud.client("ec2").reboot_instances(InstanceIds=[node.id])
-    cloud.until(lambda: machines.power == [(node.id, "off"), (node.id, "on")], 10)
+    cloud.until(lambda: machines.power == [(node.id, "off"), (node.id, "on")], 30)
     assert cloud.state(node.id) == "running"
 
 
@@ -112,6 +116,6 @@ def test_a_broken_machine_leaves_the_state_under_way_and_is_noted(
 
     machines.before_stop = broken
     cloud.client("ec2").stop_instances(InstanceIds=[node.id], Force=True)
-    cloud.until(lambda: bool(cloud.problems), 10)
+    cloud.until(lambda: bool(cloud.problems), 30)
     assert cloud.state(node.id) == "stopping"
     assert "the host does not answer" in cloud.problems.pop()

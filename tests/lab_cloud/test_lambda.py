@@ -9,16 +9,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab.cloud import Cloud, Latencies
+from lab.cloud import Call, Cloud, Latencies
 from lab.cloud.environment import Invocation
 
 HERE = Path(__file__).parent
-DEPLOY_SECONDS = 90
+DEPLOY_SECONDS = 100
+WAIT_SECONDS = 40
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def shared_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """With the echo application in it, and its table."""
     project = tmp_path_factory.mktemp("echo") / "echo"
     shutil.copytree(HERE / "echo", project)
-    with Cloud.start(latencies=Latencies.fast()) as cloud:
+    with Cloud.start(latencies=replace(Latencies.fast(), minute=3600.0)) as cloud:
         environment = {**os.environ, **cloud.environment()}
         done = subprocess.run(
             [sys.executable, "-c", "from chalice.cli import main; main()", "deploy", "--stage", "dev"],
@@ -59,12 +61,16 @@ def put(cloud: Cloud, **detail: Any) -> None:
     assert cloud.client("events").put_events(Entries=[entry])["FailedEntryCount"] == 0
 
 
-def handled(cloud: Cloud, count: int = 1, seconds: float = 15, **detail: Any) -> list[Invocation]:
+def handled(cloud: Cloud, count: int = 1, **detail: Any) -> list[Invocation]:
     """Invocations of on_word that follow an event."""
-    before = len(cloud.functions.invocations)
+    before = len(invocations(cloud))
     put(cloud, **detail)
-    cloud.until(lambda: len(cloud.functions.invocations) >= before + count, seconds)
-    return [invocation for _, invocation in list(cloud.functions.invocations)[before:]]
+    cloud.until(lambda: len(invocations(cloud)) >= before + count, WAIT_SECONDS)
+    return invocations(cloud)[before:]
+
+
+def invocations(cloud: Cloud) -> list[Invocation]:
+    return [invocation for name, invocation in list(cloud.functions.invocations) if name.endswith("on_word")]
 
 
 def retry(cloud: Cloud, **options: Any) -> None:
@@ -88,7 +94,7 @@ def message(cloud: Cloud, url: str) -> Any:
         got.extend(answer.get("Messages", []))
         return bool(got)
 
-    cloud.until(arrived, 10)
+    cloud.until(arrived, WAIT_SECONDS)
     return got[0]
 
 
@@ -140,7 +146,7 @@ def test_no_retry_if_the_configuration_says_so(cloud: Cloud) -> None:
     retry(cloud, MaximumRetryAttempts=0)
     handled(cloud, do="raise")
     time.sleep(0.6)
-    assert cloud.functions.invocations[-1][1].kind == "error"
+    assert invocations(cloud)[-1].kind == "error"
     assert cloud.functions.failed[-1][2] == "RetriesExhausted"
 
 
@@ -174,7 +180,7 @@ def test_the_schedule_fires_by_itself_and_not_when_disabled(cloud: Cloud) -> Non
     cloud.client("events").enable_rule(Name=rule["Name"])
     before = len(cloud.functions.invocations)
     cloud.bus.fire(rule["Name"])
-    cloud.until(lambda: len(cloud.functions.invocations) > before, 10)
+    cloud.until(lambda: len(cloud.functions.invocations) > before, WAIT_SECONDS)
     assert cloud.functions.invocations[-1][0] == "echo-dev-sweep"
 
 
@@ -198,7 +204,7 @@ def test_a_rule_without_permission_invokes_nothing(cloud: Cloud) -> None:
     arn = f"arn:aws:lambda:{cloud.region}:{cloud.account}:function:echo-dev-on_word"
     events.put_targets(Rule="unpermitted", Targets=[{"Id": "1", "Arn": arn}])
     events.put_events(Entries=[{"Source": "stranger", "DetailType": "x", "Detail": "{}"}])
-    cloud.until(lambda: any(code == "NO_PERMISSIONS" for _, _, code in cloud.bus.undeliverable), 10)
+    cloud.until(lambda: any(code == "NO_PERMISSIONS" for _, _, code in cloud.bus.undeliverable), WAIT_SECONDS)
 
 
 def test_invoke_answers_and_says_what_failed(cloud: Cloud) -> None:
@@ -210,3 +216,41 @@ def test_invoke_answers_and_says_what_failed(cloud: Cloud) -> None:
     event["detail"] = {"number": 9}
     answer = call(FunctionName="echo-dev-on_word", Payload=json.dumps(event))
     assert json.loads(answer["Payload"].read())["number"] == 9
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_driver_can_be_killed_before_or_after_any_call(cloud: Cloud, after: bool) -> None:
+    table, key = cloud.client("dynamodb"), {"id": {"S": "x"}}
+    table.delete_item(TableName="echo", Key=key)
+
+    def kill(call: Call) -> None:
+        cloud.functions.kill(call.principal.name)
+
+    cloud.faults.at("PutItem", kill, after=after, lost=not after)
+    [crash] = handled(cloud, do="table")
+    assert crash.kind == "crash"
+    cloud.until(lambda: cloud.calls.of("PutItem", kind="function")[-1].answered is not None, 5)
+    assert ("Item" in table.get_item(TableName="echo", Key=key)) is after
+
+
+def test_a_paused_driver_goes_on_later(cloud: Cloud) -> None:
+    pause = cloud.functions.pause
+    cloud.faults.at("PutItem", lambda call: pause(0.7, call.principal.name))
+    [late] = handled(cloud, do="table")
+    assert late.kind == "response"
+    assert late.seconds > 0.6
+
+
+def test_over_its_concurrency_a_function_is_throttled_then_served(cloud: Cloud) -> None:
+    functions = cloud.client("lambda")
+    name = "echo-dev-on_word"
+    functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+    try:
+        before = len(cloud.functions.invocations)
+        put(cloud, number=30)
+        with pytest.raises(functions.exceptions.TooManyRequestsException):
+            functions.invoke(FunctionName=name, Payload=b"{}")
+        assert len(cloud.functions.invocations) == before
+    finally:
+        functions.delete_function_concurrency(FunctionName=name)
+    cloud.until(lambda: len(cloud.functions.invocations) > before, WAIT_SECONDS)

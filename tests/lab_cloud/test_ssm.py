@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -60,15 +61,16 @@ def status(ssm: Any, command: str, node: Node) -> str:
 
 def test_a_command_goes_through_its_states(cloud: Cloud, ssm: Any, machines: Machines, node: Node) -> None:
     machines.agent = lambda instance, delivery: None
+    cloud.set_latencies(replace(cloud.latencies, ssm_visible=3.0))
     command = send(ssm, node)
     assert status(ssm, command, node) == ""
-    cloud.until(lambda: status(ssm, command, node) == "InProgress", 10)
+    cloud.until(lambda: status(ssm, command, node) == "InProgress", 30)
     [(instance, delivery)] = machines.deliveries
     assert instance == node.id
     assert delivery.parameters == {**GIVEN, "anyway": ["false"], "open": ["x"]}
     assert delivery.document_content["mainSteps"][0]["name"] == "run"
     delivery.report("Failed", 6, "out\n", "err\n")
-    cloud.until(lambda: status(ssm, command, node) == "Failed", 10)
+    cloud.until(lambda: status(ssm, command, node) == "Failed", 30)
     answer = ssm.get_command_invocation(CommandId=command, InstanceId=node.id)
     assert answer["ResponseCode"] == 6
     assert answer["StandardOutputContent"] == "out\n"
@@ -80,7 +82,7 @@ def test_a_command_goes_through_its_states(cloud: Cloud, ssm: Any, machines: Mac
 def test_output_is_cut(cloud: Cloud, ssm: Any, machines: Machines, node: Node) -> None:
     machines.agent = lambda _, delivery: delivery.report("Success", 0, "x" * 30_000, "y" * 9_000)
     command = send(ssm, node)
-    cloud.until(lambda: status(ssm, command, node) == "Success", 10)
+    cloud.until(lambda: status(ssm, command, node) == "Success", 30)
     answer = ssm.get_command_invocation(CommandId=command, InstanceId=node.id)
     assert len(answer["StandardOutputContent"]) == 24_000
     assert len(answer["StandardErrorContent"]) == 8_000
@@ -131,7 +133,7 @@ def test_a_stopped_instance_gets_the_command_when_it_boots(
     time.sleep(0.2)
     assert (status(ssm, command, node), machines.deliveries) == ("Pending", [])
     cloud.client("ec2").start_instances(InstanceIds=[node.id])
-    cloud.until(lambda: status(ssm, command, node) == "Success", 10)
+    cloud.until(lambda: status(ssm, command, node) == "Success", 30)
 
 
 def test_an_agent_that_is_down_leaves_it_pending(
@@ -142,7 +144,7 @@ def test_an_agent_that_is_down_leaves_it_pending(
     time.sleep(0.3)
     assert status(ssm, command, node) == "Pending"
     machines.reachable = True
-    cloud.until(lambda: status(ssm, command, node) == "Success", 10)
+    cloud.until(lambda: status(ssm, command, node) == "Success", 30)
 
 
 def test_a_pending_command_can_be_cancelled_and_never_runs(
@@ -163,7 +165,8 @@ def test_a_lost_report_leaves_it_in_progress_though_it_ran(
 ) -> None:
     cloud.faults.ssm_lost(instance=node.id)
     command = send(ssm, node)
-    cloud.until(lambda: len(machines.deliveries) == 1, 10)
+    cloud.until(lambda: status(ssm, command, node) == "InProgress", 30)
+    assert len(machines.deliveries) == 1
     time.sleep(0.2)
     assert status(ssm, command, node) == "InProgress"
 
@@ -172,7 +175,7 @@ def test_a_late_report_is_late(cloud: Cloud, ssm: Any, machines: Machines, node:
     cloud.faults.ssm_late(0.5)
     began = time.monotonic()
     command = send(ssm, node)
-    cloud.until(lambda: status(ssm, command, node) == "Success", 10)
+    cloud.until(lambda: status(ssm, command, node) == "Success", 30)
     assert time.monotonic() - began > 0.5
 
 
@@ -181,7 +184,7 @@ def test_twice_runs_twice_and_undelivered_never(
 ) -> None:
     cloud.faults.ssm_twice(seconds=0.1)
     send(ssm, node)
-    cloud.until(lambda: len(machines.deliveries) == 2, 10)
+    cloud.until(lambda: len(machines.deliveries) == 2, 30)
     cloud.faults.ssm_undelivered()
     command = send(ssm, node)
     time.sleep(0.3)
@@ -191,7 +194,7 @@ def test_twice_runs_twice_and_undelivered_never(
 
 def test_invocations_and_commands_are_listed(cloud: Cloud, ssm: Any, node: Node) -> None:
     command = send(ssm, node, Comment="epoch 7")
-    cloud.until(lambda: status(ssm, command, node) == "Success", 10)
+    cloud.until(lambda: status(ssm, command, node) == "Success", 30)
     listed = ssm.list_command_invocations(CommandId=command, Details=True)["CommandInvocations"]
     assert [(i["InstanceId"], i["Status"], i["Comment"]) for i in listed] == [(node.id, "Success", "epoch 7")]
     assert listed[0]["CommandPlugins"][0]["ResponseCode"] == 0
@@ -215,11 +218,11 @@ def test_a_report_after_the_end_changes_nothing(
 ) -> None:
     def twice(_: str, delivery: Delivery) -> None:
         delivery.report("Success", 0, "first", "")
-        cloud.until(lambda: status(ssm, delivery.command_id, node) == "Success", 10)
+        cloud.until(lambda: status(ssm, delivery.command_id, node) == "Success", 30)
         delivery.report("Failed", 1, "second", "")
 
     machines.agent = twice
     command = send(ssm, node)
-    cloud.until(lambda: status(ssm, command, node) == "Success", 10)
+    cloud.until(lambda: status(ssm, command, node) == "Success", 30)
     time.sleep(0.2)
     assert status(ssm, command, node) == "Success"

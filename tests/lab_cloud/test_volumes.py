@@ -30,7 +30,7 @@ def shown(ec2: Any, volume: str) -> str:
 def attached(cloud: Cloud, node: Node, device: str) -> str:
     volume = cloud.volume()
     cloud.client("ec2").attach_volume(VolumeId=volume, InstanceId=node.id, Device=device)
-    cloud.until(lambda: cloud.attachment(volume) == (node.id, device, "attached"), 10)
+    cloud.until(lambda: cloud.attachment(volume) == (node.id, device, "attached"), 30)
     return volume
 
 
@@ -38,10 +38,12 @@ def test_attaching_takes_time_and_ends_with_the_device(
     cloud: Cloud, ec2: Any, machines: Machines, nodes: tuple[Node, Node]
 ) -> None:
     volume = cloud.volume()
+    cloud.faults.stick("attach", volume)
     answer = ec2.attach_volume(VolumeId=volume, InstanceId=nodes[0].id, Device="/dev/sdf")
     assert answer["State"] == shown(ec2, volume) == "attaching"
     assert volume not in machines.devices[nodes[0].id]
-    cloud.until(lambda: shown(ec2, volume) == "attached", 10)
+    cloud.faults.unstick("attach", volume)
+    cloud.until(lambda: shown(ec2, volume) == "attached", 30)
     assert machines.devices[nodes[0].id][volume] == "/dev/sdf"
 
 
@@ -49,9 +51,11 @@ def test_detaching_takes_time_and_ends_without_the_device(
     cloud: Cloud, ec2: Any, machines: Machines, nodes: tuple[Node, Node]
 ) -> None:
     volume = attached(cloud, nodes[0], "/dev/sdg")
+    cloud.faults.stick("detach", volume)
     answer = ec2.detach_volume(VolumeId=volume, InstanceId=nodes[0].id)
     assert answer["State"] == shown(ec2, volume) == "detaching"
-    cloud.until(lambda: shown(ec2, volume) == "", 10)
+    cloud.faults.unstick("detach", volume)
+    cloud.until(lambda: shown(ec2, volume) == "", 30)
     assert volume not in machines.devices[nodes[0].id]
 
 
@@ -66,10 +70,10 @@ def test_a_mounted_volume_stays_busy_until_it_is_unmounted(
     volume = attached(cloud, nodes[0], "/dev/sdi")
     machines.mounted.add(volume)
     ec2.detach_volume(VolumeId=volume)
-    cloud.until(lambda: shown(ec2, volume) == "busy", 10)
+    cloud.until(lambda: shown(ec2, volume) == "busy", 30)
     assert volume in machines.devices[nodes[0].id]
     machines.mounted.discard(volume)
-    cloud.until(lambda: shown(ec2, volume) == "", 10)
+    cloud.until(lambda: shown(ec2, volume) == "", 30)
 
 
 def test_force_takes_a_busy_volume_away(
@@ -78,9 +82,9 @@ def test_force_takes_a_busy_volume_away(
     volume = attached(cloud, nodes[0], "/dev/sdj")
     machines.mounted.add(volume)
     ec2.detach_volume(VolumeId=volume)
-    cloud.until(lambda: shown(ec2, volume) == "busy", 10)
+    cloud.until(lambda: shown(ec2, volume) == "busy", 30)
     ec2.detach_volume(VolumeId=volume, Force=True)
-    cloud.until(lambda: shown(ec2, volume) == "", 10)
+    cloud.until(lambda: shown(ec2, volume) == "", 30)
 
 
 def test_a_volume_in_use_is_refused(
@@ -145,19 +149,21 @@ def test_stopped_takes_volumes_and_gives_them_terminated_does_not(
     node = cloud.launch(net)
     volume = attached(cloud, node, "/dev/sdf")
     machines.mounted.add(volume)
+    cloud.faults.stick("stop", node.id)
     ec2.stop_instances(InstanceIds=[node.id], Force=True)
     with refused("IncorrectState"):
         ec2.attach_volume(VolumeId=cloud.volume(), InstanceId=node.id, Device="/dev/sdg")
-    cloud.until(lambda: cloud.state(node.id) == "stopped", 10)
+    cloud.faults.unstick("stop", node.id)
+    cloud.until(lambda: cloud.state(node.id) == "stopped", 30)
     assert cloud.attachment(volume) == (node.id, "/dev/sdf", "attached")
     other = attached(cloud, node, "/dev/sdg")
     assert other not in machines.devices[node.id]
     ec2.detach_volume(VolumeId=volume, InstanceId=node.id)
-    cloud.until(lambda: cloud.attachment(volume) is None, 10)
+    cloud.until(lambda: cloud.attachment(volume) is None, 30)
     ec2.start_instances(InstanceIds=[node.id])
-    cloud.until(lambda: machines.devices[node.id] == {other: "/dev/sdg"}, 10)
+    cloud.until(lambda: machines.devices[node.id] == {other: "/dev/sdg"}, 30)
     ec2.terminate_instances(InstanceIds=[node.id])
-    cloud.until(lambda: cloud.state(node.id) == "terminated", 10)
+    cloud.until(lambda: cloud.state(node.id) == "terminated", 30)
     assert cloud.attachment(other) is None
     with refused("IncorrectState"):
         ec2.attach_volume(VolumeId=volume, InstanceId=node.id, Device="/dev/sdf")
@@ -171,9 +177,9 @@ def test_stuck_attachments_stay_under_way(cloud: Cloud, ec2: Any, nodes: tuple[N
     ec2.detach_volume(VolumeId=volume)
     assert shown(ec2, volume) == "detaching"
     cloud.faults.unstick("attach", volume)
-    cloud.until(lambda: shown(ec2, volume) == "detaching", 10)
+    cloud.until(lambda: shown(ec2, volume) == "detaching", 30)
     cloud.faults.unstick("detach", volume)
-    cloud.until(lambda: shown(ec2, volume) == "", 10)
+    cloud.until(lambda: shown(ec2, volume) == "", 30)
 
 
 def test_describe_instances_shows_detaching_where_volumes_are_busy(
@@ -182,9 +188,9 @@ def test_describe_instances_shows_detaching_where_volumes_are_busy(
     volume = attached(cloud, nodes[0], "/dev/sdq")
     machines.mounted.add(volume)
     ec2.detach_volume(VolumeId=volume)
-    cloud.until(lambda: shown(ec2, volume) == "busy", 10)
+    cloud.until(lambda: shown(ec2, volume) == "busy", 30)
     found = ec2.describe_instances(InstanceIds=[nodes[0].id])["Reservations"][0]["Instances"][0]
     states = {m["Ebs"]["VolumeId"]: m["Ebs"]["Status"] for m in found["BlockDeviceMappings"]}
     assert states[volume] == "detaching"
     machines.mounted.clear()
-    cloud.until(lambda: shown(ec2, volume) == "", 10)
+    cloud.until(lambda: shown(ec2, volume) == "", 30)
