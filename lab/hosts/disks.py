@@ -61,6 +61,11 @@ def yank(loop: kernel.Loop) -> None:
         bounded.run(["losetup", "-d", loop.path], check=False, seconds=YANK_SECONDS)
 
 
+def can_stick() -> bool:
+    """Whether this machine can make a device hang: by the blkio throttle of cgroup version 1."""
+    return all((THROTTLE / name).exists() for name in RATES)
+
+
 def stick(loop: kernel.Loop) -> None:
     """Let every read and write of a device hang, uninterruptibly. Raises Failed if impossible."""
     _throttle(loop, "1")
@@ -68,7 +73,7 @@ def stick(loop: kernel.Loop) -> None:
 
 def release(loop: kernel.Loop) -> None:
     """End stick()."""
-    if (THROTTLE / RATES[0]).exists():
+    if can_stick():
         _throttle(loop, "0")
 
 

@@ -70,14 +70,14 @@ class Mounted:
 class Hosts:
     """All hosts of one lab, their switch and their volumes."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, lock: int) -> None:
         self.directory = directory
         self.trouble: list[str] = []
         self.metadata_late_seconds = 0.0
         """How much later than the fabric the metadata service knows of a moved address."""
         self._hosts: dict[str, Host] = {}
         self._moving = threading.Lock()
-        self._lock = reaper.lock(directory)
+        self._lock = lock
         self._environment = {
             kernel.MARK: str(directory),
             "HOME": "/root",
@@ -95,10 +95,9 @@ class Hosts:
             raise PermissionError("the lab's hosts need root on Linux: namespaces, loop devices")
         base.mkdir(parents=True, exist_ok=True)
         left = reaper.sweep_left(base)
-        directory = base / secrets.token_hex(4)
-        directory.mkdir()
+        directory, lock = _directory(base)
         try:
-            hosts = cls(directory)
+            hosts = cls(directory, lock)
         except BaseException:
             reaper.sweep(directory)
             raise
@@ -123,9 +122,9 @@ class Hosts:
         self.trouble += left
         if self._guard.stdin:
             self._guard.stdin.close()
-        if self._lock is not None:
+        if self._lock >= 0:
             os.close(self._lock)
-            self._lock = None
+            self._lock = -1
         bounded.end(self._guard)
         return left
 
@@ -204,6 +203,16 @@ class Hosts:
     def deliver(self, instance: str, delivery: Delivery) -> None:
         """Hand a command to the agent; raises AgentUnreachable if there is none."""
         self[instance].mailbox.put(delivery)
+
+
+def _directory(base: Path) -> tuple[Path, int]:
+    """A new directory and its lock. Another lab may sweep it before it is locked: then another."""
+    while True:
+        directory = base / secrets.token_hex(4)
+        directory.mkdir()
+        lock = reaper.lock(directory)
+        if lock is not None:
+            return directory, lock
 
 
 def _guard(directory: Path) -> subprocess.Popen[bytes]:

@@ -30,14 +30,20 @@ LOCK = "lock"
 
 
 def lock(directory: Path) -> int | None:
-    """Own a lab's directory: a handle, which is the lock; None if another process has it."""
-    handle = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    """Own a lab's directory: a handle, which is the lock; None if another has it, or removed it."""
+    path = directory / LOCK
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except FileNotFoundError:
+        return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(handle).st_ino == path.stat().st_ino:
+            return handle
     except OSError:
-        os.close(handle)
-        return None
-    return handle
+        pass
+    os.close(handle)
+    return None
 
 
 def sweep(directory: Path) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab.hosts import disks
 from lab.hosts.hosts import Host, Hosts
 
 BOUND_SECONDS = 15.0
@@ -88,6 +89,7 @@ def test_a_reboot_changes_the_boot_and_keeps_the_disk(hosts: Hosts, a: Host) -> 
     assert hosts.detach("i-0a", "vol-0d", False)
 
 
+@pytest.mark.skipif(not disks.can_stick(), reason="needs the blkio throttle of cgroup version 1")
 def test_a_hung_device_hangs_tasks_and_no_one_else(hosts: Hosts, a: Host) -> None:
     """The task waits uninterruptibly; the power cut is bounded all the same."""
     hosts.disks.create("vol-0e", filesystem="ext4")
