@@ -7,8 +7,16 @@ only known to whoever waits for its answer.
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
+import threading
+import time
+from queue import SimpleQueue
+
+from node_hook import events, hold, word
+from node_hook.config import Config
+from node_hook.events import Event
 
 UNITS = ("amazon-ssm-agent.service", "snap.amazon-ssm-agent.amazon-ssm-agent.service")
 COMMANDS = frozenset({"amazon-ssm-agen", "amazon-ssm-agent"})
@@ -20,6 +28,53 @@ LOOK_SECONDS = 1.0
 
 HOLD_AFTER_SECONDS = 5.0
 """The agent restarts when it updates itself, in a second or two: no reason to give up mastership."""
+
+log = logging.getLogger("baton")
+
+
+class AgentWatch:
+    """Looks at the agent in a thread of its own, for systemctl may hang; says what changes.
+
+    And it keeps the hold: a node that serves nothing and cannot be commanded could not take over,
+    so it is held in FAULT for as long as that lasts.
+    """
+
+    def __init__(self, config: Config, heard: "SimpleQueue[Event]") -> None:
+        self._config = config
+        self._heard = heard
+        self._agent = Agent(config.paths.proc)
+        self.up = self._agent.is_up()
+        """As the main loop last heard."""
+        self._since = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="agent", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def _run(self) -> None:
+        said = self.up
+        while True:
+            up = self._agent.is_up()
+            if up != said:
+                said, self._since = up, time.monotonic()
+                self._heard.put(events.Agent(up))
+            try:
+                self._hold(up)
+            except OSError as error:
+                log.error("%s cannot be written: %s", self._config.paths.hold, error)
+            time.sleep(LOOK_SECONDS)
+
+    def _hold(self, up: bool) -> None:
+        path = self._config.paths.hold
+        if up:
+            hold.clear(path, "agent")
+        elif time.monotonic() - self._since > HOLD_AFTER_SECONDS:
+            if word.around(self._config, False).serving is not None:
+                return
+            text = "the SSM agent is down, so this node could not take over"
+            if hold.put(path, "agent", text):
+                log.warning("keepalived is held in FAULT: %s", text)
 
 
 class Agent:

@@ -1,33 +1,35 @@
 """The publisher's main loop: hears keepalived, says words, beats.
 
-Three threads. `ears` only reads the FIFO; this one decides what to say and makes it durable; the
-`sender` publishes. So neither a hung disk nor a hung network stops the FIFO from being read.
+`ears` only reads the FIFO, `agent` watches the SSM agent, and the `sender` publishes, each in a
+thread of its own; this one decides what to say and makes it durable. So neither a hung disk nor a
+hung network stops the FIFO from being read, and a hung systemctl stops nothing.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
-import os
 import random
 import time
 from queue import Empty, SimpleQueue
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional
 
-from node_hook import agent, clock, hold, keepalived, voice, word
+from node_hook import clock, hold, keepalived, voice, word
+from node_hook.agent import AgentWatch
 from node_hook.config import Config
-from node_hook.ears import Ears, Event, Gone, Heard, Stop, Woken
+from node_hook.ears import Ears
+from node_hook.events import Agent, Event, Gone, Heard, Stop, Woken
 from node_hook.keepalived import Process
 from node_hook.sender import Progress, Sender
 from node_hook.spool import Entry, Spool
+from node_hook.view import View
 from node_hook.voice import Say, Standing, Voice
 
 FINISH_SECONDS = 5.0
 """For the last words at a stop. The unit's TimeoutStopSec is longer."""
 
 LOOK_SECONDS = 1.0
-"""How often to look for a keepalived that is not known to run, and at the SSM agent."""
+"""How often to look for a keepalived that is not known to run."""
 
 SHOW_SECONDS = 0.02
 """After a word, state.json waits for so long a pause: publishing comes first."""
@@ -48,43 +50,52 @@ class Daemon:
         self.events: "SimpleQueue[Event]" = SimpleQueue()
         self.ears = Ears(self.paths, self.events)
         self.sender = Sender(config, self.spool)
-        self.agent = agent.Agent(self.paths.proc)
-        self.agent_up = self.agent.is_up()
-        self.agent_since = time.monotonic()
+        self.agent = AgentWatch(config, self.events)
         self.process: Optional[Process] = None
         self.orphaned = False
         self.voice = Voice(config.vrrp_instance, Standing("STOP", 0, time.time()))
         self.unsure = False
         """Whether keepalived must be asked as soon as there is nothing left to hear."""
         self.clock_ahead = False
+        self.view = View(self.paths.view)
         self.last: Optional[Entry] = None
         self.news = True
         self.shown: Optional[Progress] = None
         self.strange: Dict[str, int] = {}
+        self.look_at = time.monotonic()
+        self.beat_at = self._next_beat()
 
     def run(self) -> None:
         """Publish until told to stop."""
         self._begin()
-        look, beat = time.monotonic(), self._next_beat()
         stopping = False
         while not stopping:
-            now = time.monotonic()
-            seconds = 0.0 if self.unsure else min(beat, look) - now
-            event = self._next(min(seconds, SHOW_SECONDS) if self.news else seconds)
+            event = self._next(self._pause())
             if event is not None:
                 stopping = self._hear(event)
-                continue
-            now = time.monotonic()
-            self._show()
-            self._verify()
-            if now >= look:
-                look = now + (ORPHAN_SECONDS if self.orphaned else LOOK_SECONDS)
-                self._look()
-            if now >= beat:
-                beat = self._next_beat()
-                self._say(self.voice.again("heartbeat"))
-                self.unsure = True
+            else:
+                self._show()
+                self._verify()
+            self._keep_time()
         self._end()
+
+    def _pause(self) -> float:
+        """Seconds until there is something to do, if nothing is heard before."""
+        if self.unsure:
+            return 0.0
+        seconds = max(0.0, min(self.beat_at, self.look_at) - time.monotonic())
+        return min(seconds, SHOW_SECONDS) if self.news else seconds
+
+    def _keep_time(self) -> None:
+        """Do what is due."""
+        now = time.monotonic()
+        if now >= self.look_at:
+            self.look_at = now + (ORPHAN_SECONDS if self.orphaned else LOOK_SECONDS)
+            self._look()
+        if now >= self.beat_at:
+            self.beat_at = self._next_beat()
+            self._say(self.voice.again("heartbeat"))
+            self.unsure = True
 
     # ------------------------------------------------------------------------ begin and end
 
@@ -92,6 +103,7 @@ class Daemon:
         if self.ears.stale:
             log.info("discarded %d bytes that were in the FIFO from before", self.ears.stale)
         self.ears.start()
+        self.agent.start()
         self._overhear(adopt=False)
         self.voice.standing = self._present()
         self._say(self.voice.again("start"))
@@ -144,6 +156,10 @@ class Daemon:
             self._line(event)
         elif isinstance(event, Woken):
             self._overhear()
+        elif isinstance(event, Agent):
+            self.agent.up = event.up
+            log.warning("the SSM agent is %s", "up again" if event.up else "down")
+            self._say(self.voice.again("transition"))
         elif isinstance(event, Gone) and event.process == self.process:
             self.process, self.orphaned = None, True
             self._look()
@@ -182,9 +198,10 @@ class Daemon:
             return
         self.sender.wake()
         words = [json.loads(entry.text) for entry in fresh] if adopt else []
-        if any(found["kind"] == "transition" for found in words):
-            self._adopt(words[-1])
-        elif any(found["state"] not in (self.voice.standing.state, "STOP") for found in words):
+        moves = [found for found in words if found["kind"] == "transition"]
+        if moves:
+            self._adopt(moves[-1])
+        if words and words[-1]["state"] not in (self.voice.standing.state, "STOP"):
             # An answer told a state that had changed while it was written, and is now this node's
             # newest word. The present state has the last say. But STOP is said ahead of time by
             # the release at a shutdown, and is true in a moment.
@@ -200,7 +217,7 @@ class Daemon:
     # ------------------------------------------------------------------------------ looking
 
     def _look(self) -> None:
-        """Look at what tells nothing by itself: keepalived's life and the SSM agent's."""
+        """Look at what tells nothing by itself: whether keepalived lives, and the FIFO's place."""
         if self.ears.renew():
             log.warning("the FIFO %s had been replaced; listening to the new one", self.paths.fifo)
             self.unsure = True
@@ -211,7 +228,6 @@ class Daemon:
         if self.process is None and self.events.empty():
             self.orphaned = False
             self._say_if(self.voice.vanished("keepalived vanished without a word", time.time()))
-        self._look_at_agent()
 
     def _find(self) -> None:
         if self.process is not None and keepalived.is_alive(self.paths, self.process):
@@ -220,28 +236,6 @@ class Daemon:
         if self.process is not None:
             self.orphaned = False
             self.ears.watch(self.process)
-
-    def _look_at_agent(self) -> None:
-        up = self.agent.is_up()
-        if up != self.agent_up:
-            self.agent_up, self.agent_since = up, time.monotonic()
-            log.warning("the SSM agent is %s", "up again" if up else "down: commands cannot come")
-            self._say(self.voice.again("transition"))
-        self._hold()
-
-    def _hold(self) -> None:
-        """A node that serves nothing and cannot be commanded could not take over: be in FAULT."""
-        down_for = time.monotonic() - self.agent_since
-        try:
-            if self.agent_up:
-                hold.clear(self.paths.hold, "agent")
-            elif down_for > agent.HOLD_AFTER_SECONDS:
-                if word.around(self.config, False).serving is None:
-                    text = "the SSM agent is down, so this node could not take over"
-                    if hold.put(self.paths.hold, "agent", text):
-                        log.warning("keepalived is held in FAULT: %s", text)
-        except OSError as error:
-            log.error("%s cannot be written: %s", self.paths.hold, error)
 
     def _verify(self) -> None:
         """Ask keepalived: lines that it dropped because the FIFO was full are made up for.
@@ -271,7 +265,7 @@ class Daemon:
     def _say(self, what: Say) -> None:
         now = time.time()
         try:
-            entry = word.append(self.spool, self.config, self.agent_up, what, now)
+            entry = word.append(self.spool, self.config, self.agent.up, what, now)
         except (word.BadWord, OSError) as error:
             # A defect, or a system without /proc: the next word may be well, and is awaited.
             log.error("a word could not be said: %s", error)
@@ -290,45 +284,17 @@ class Daemon:
         if not self.news and progress is self.shown:
             return
         self.news, self.shown = False, progress
-        shown = {
-            "state": standing.state,
-            "priority": standing.priority,
-            "since": standing.since,
-            "reason": standing.reason,
-            "word": json.loads(self.last.text) if self.last else None,
-            "waiting": progress.pending,
-            "acknowledged": progress.acknowledged,
-            "trouble": progress.trouble,
-            "held": hold.reasons(self.paths.hold),
-            "keepalived": self.process.pid if self.process else None,
-        }
-        fresh = f"{self.paths.view}.new"
-        try:
-            with open(fresh, "w", encoding="utf-8") as file:
-                json.dump(shown, file, indent=1)
-            os.replace(fresh, self.paths.view)
-        except OSError as error:
-            log.error("%s cannot be written: %s", self.paths.view, error)
-
-
-def only_one(directory: str) -> Optional[int]:
-    """A descriptor whose lock says that this is the publisher here; None if there is another."""
-    os.makedirs(directory, mode=0o755, exist_ok=True)
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-    descriptor = os.open(os.path.join(directory, "publisher.lock"), flags, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def reasons_to_stop(events: "SimpleQueue[Event]") -> List[Any]:
-    """Signal handlers that end the loop in order."""
-    import signal
-
-    def tell(number: int, frame: Any) -> None:
-        events.put(Stop())
-
-    return [signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGINT)]
+        self.view.show(
+            {
+                "state": standing.state,
+                "priority": standing.priority,
+                "since": standing.since,
+                "reason": standing.reason,
+                "word": json.loads(self.last.text) if self.last else None,
+                "waiting": progress.pending,
+                "acknowledged": progress.acknowledged,
+                "trouble": progress.trouble,
+                "held": hold.reasons(self.paths.hold),
+                "keepalived": self.process.pid if self.process else None,
+            }
+        )

@@ -11,45 +11,16 @@ import selectors
 import stat
 import threading
 import time
-from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Union
 
 from node_hook import word
+from node_hook.events import Event, Gone, Heard, Woken
 from node_hook.keepalived import Process
 from node_hook.paths import Paths
 
 CHUNK_BYTES = 64 * 1024
 LINE_BYTES = 1024
 """keepalived's lines have some 50 bytes. More without a line end is not keepalived."""
-
-
-@dataclass(frozen=True)
-class Heard:
-    """A line of the FIFO, and when it was read."""
-
-    text: str
-    at: float
-
-
-@dataclass(frozen=True)
-class Woken:
-    """Another process of Baton appended a word to the spool."""
-
-
-@dataclass(frozen=True)
-class Gone:
-    """keepalived's main process ended. Lines that it had written come before this."""
-
-    process: Process
-
-
-@dataclass(frozen=True)
-class Stop:
-    """Stop, as a signal asked."""
-
-
-Event = Union[Heard, Woken, Gone, Stop]
 
 
 class Ears:

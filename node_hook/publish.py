@@ -10,12 +10,14 @@ keepalived.conf: it appends to the same spool, wakes the daemon, and is done.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
+import signal
 import sys
 import time
 import types
-from typing import List
+from typing import List, Optional
 
 if "node_hook" not in sys.modules:
     # Run as a script, from wherever it is installed: its siblings are the package.
@@ -25,6 +27,7 @@ if "node_hook" not in sys.modules:
 
 from node_hook import agent, keepalived, word
 from node_hook.config import Config, ConfigError, load
+from node_hook.events import Stop
 from node_hook.spool import Spool
 from node_hook.voice import Standing, Voice
 
@@ -52,14 +55,29 @@ def serve(config: Config) -> int:
     """The daemon, until SIGTERM."""
     from node_hook import daemon
 
-    alone = daemon.only_one(config.paths.run)
+    alone = only_one(config.paths.run)
     if alone is None:
         log.error("another publisher runs here, and there must be one only")
         return TWICE
     running = daemon.Daemon(config)
-    daemon.reasons_to_stop(running.events)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # The queue takes an entry in a signal handler, which most things do not.
+        signal.signal(number, lambda *_: running.events.put(Stop()))
     running.run()
     return 0
+
+
+def only_one(directory: str) -> Optional[int]:
+    """A descriptor whose lock says that this is the publisher here; None if there is another."""
+    os.makedirs(directory, mode=0o755, exist_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    descriptor = os.open(os.path.join(directory, "publisher.lock"), flags, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def notify(config: Config, arguments: List[str]) -> int:

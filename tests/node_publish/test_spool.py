@@ -59,20 +59,20 @@ def test_acknowledged_words_stay_so(tmp_path: Path) -> None:
 def test_torn_at_every_byte(tmp_path: Path) -> None:
     """A write cut off anywhere loses that word alone, and the next one takes its place."""
     source = tmp_path / "whole"
-    append(source, 1.0)
+    append(source, 1.0, 2048)
     size = os.path.getsize(source / "words.0")
     before = (source / "words.0").read_bytes()
-    append(source, 2.0)
+    append(source, 2.0, 2048)
     after = (source / "words.0").read_bytes()
     changed = [i for i in range(size) if before[i] != after[i]]
     for cut in range(changed[0], changed[-1] + 1):
         torn = tmp_path / "torn"
         shutil.copytree(source, torn)
         (torn / "words.0").write_bytes(after[:cut] + before[cut:])
-        opened = Spool(str(torn))
+        opened = Spool(str(torn), 2048)
         assert [entry.sequence for entry in opened.refresh()] == [1000]
         assert opened.append(3.0, text).sequence == 3000
-        assert [e.sequence for e in Spool(str(torn)).refresh()] == [1000, 3000]
+        assert [e.sequence for e in Spool(str(torn), 2048).refresh()] == [1000, 3000]
         shutil.rmtree(torn)
 
 
@@ -135,12 +135,16 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
             target=_append_many, args=(str(directory), 10_000, str(report))
         )
         worker.start()
-        time.sleep(0.004 * round)
+        before = report.stat().st_size if report.exists() else 0
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and (not report.exists() or report.stat().st_size == before):
+            time.sleep(0.001)
+        time.sleep(0.0007 * round)
         assert worker.pid is not None
         os.kill(worker.pid, signal.SIGKILL)
         worker.join(5)
     said = [int(n) for n in report.read_text().split()]
-    assert said == sorted(set(said)) and len(said) > 20
+    assert said == sorted(set(said)) and len(said) >= 15
     found = [e.sequence for e in Spool(str(directory)).refresh()]
     assert found == sorted(set(found))
     assert set(said[-200:]) <= set(found)
