@@ -7,10 +7,9 @@ says what is known of it. No call here is repeated by the SDK. What EC2 shows is
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.aws_errors import classify, is_unsupported
@@ -34,16 +33,15 @@ which the node checks, is what counts."""
 
 NOT_A_MEMBER: Final = "not-a-member"
 
-logger = Logger(child=True)
-
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a call. `code`: AWS's; `id`: SSM's command id, if there is one."""
+    """What became of a call. `code` and `text`: AWS's; `id`: SSM's command id, if there is one."""
 
     outcome: Outcome
     code: str = ""
     id: str | None = None
+    text: str = field(default="", compare=False)
 
 
 class Cloud:
@@ -78,7 +76,7 @@ class Cloud:
         try:
             method(**parameters)
         except (ClientError, BotoCoreError) as error:
-            return _failed(operation, parameters, error)
+            return _failed(operation, error)
         return Result(Outcome.DONE)
 
     def _move(self, action: Move) -> Result:
@@ -103,7 +101,7 @@ class Cloud:
         except (ClientError, BotoCoreError) as error:
             if isinstance(error, ClientError) and is_unsupported(error):
                 return self._call("StopInstances", self.ec2.stop_instances, parameters)
-            return _failed("StopInstances", parameters, error)
+            return _failed("StopInstances", error)
         return Result(Outcome.DONE)
 
     def _can_skip_shutdown(self) -> bool:
@@ -122,7 +120,7 @@ class Cloud:
         try:
             sent = self.ssm.send_command(**parameters)
         except (ClientError, BotoCoreError) as error:
-            return _failed("SendCommand", parameters, error)
+            return _failed("SendCommand", error)
         return Result(Outcome.DONE, id=str(sent["Command"]["CommandId"]))
 
     def members(self, key: str, value: str) -> tuple[str, ...]:
@@ -146,14 +144,6 @@ def _arguments(cluster: Cluster, command: Command) -> dict[str, str]:
     }
 
 
-def _failed(operation: str, parameters: dict[str, Any], error: Exception) -> Result:
+def _failed(operation: str, error: Exception) -> Result:
     verdict = classify(operation, error)
-    logger.warning(
-        "AWS did not do what was asked",
-        operation=operation,
-        parameters=parameters,
-        outcome=verdict.outcome.value,
-        code=verdict.code,
-        text=verdict.text,
-    )
-    return Result(verdict.outcome, verdict.code)
+    return Result(verdict.outcome, verdict.code, text=verdict.text)

@@ -174,7 +174,7 @@ class Driver:
             case Persist(record):
                 return [lambda: store.persist(record, drive.stored, self._now())]
             case Act(actions, record):
-                return [partial(self._act, drive.cluster, action, record) for action in actions]
+                return [partial(self.perform, drive.cluster, action, record) for action in actions]
             case GiveUp(record):
                 return [lambda: store.give_up(record)]
             case Tell(news, record):
@@ -219,7 +219,7 @@ class Driver:
 
     # --------------------------------------------------------------------------------- acting
 
-    def _act(self, cluster: Cluster, action: Action, record: Record) -> Done:
+    def perform(self, cluster: Cluster, action: Action, record: Record) -> Done:
         """Perform one action, if it may still be sent."""
         if isinstance(action, Fence) and not self._ports.fences.spend(action.node, self._now()):
             return Done(action, Outcome.NOT_YET, self._now(), FENCE_BUDGET)
@@ -228,13 +228,14 @@ class Driver:
         if _left(record, self._now()) < NEEDED_SECONDS:
             return Done(action, Outcome.NOT_YET, self._now(), LEASE_TOO_SHORT)
         result = self._ports.cloud.perform(cluster, action)
-        logger.info(
-            "acted",
+        log = logger.info if result.outcome is Outcome.DONE else logger.warning
+        log(
+            f"{type(action).__name__}: {result.outcome.value}",
             cluster=cluster.name,
             epoch=record.epoch,
             action=repr(action),
-            outcome=result.outcome.value,
             code=result.code,
+            text=result.text,
         )
         return Done(action, result.outcome, self._now(), result.code, result.id)
 

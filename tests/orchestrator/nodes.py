@@ -31,6 +31,7 @@ class Host:
     boot: str = "boot-1"
     sequence: int = 0
     priority: int = 254
+    cluster: str = "orders"
     memory: duty.Memory = field(default_factory=duty.Memory)
     mounted: set[str] = field(default_factory=set)
     devices: set[str] = field(default_factory=set)
@@ -42,7 +43,7 @@ class Host:
         self.sequence = max(self.sequence + 1, int(time.time() * 1000))
         return {
             "version": 1,
-            "cluster": "orders",
+            "cluster": self.cluster,
             "sequence": self.sequence,
             "state": self.state,
             "priority": self.priority,
