@@ -199,11 +199,15 @@ class Facts:
         return volumes and all(self.seen.address(address) for address in self.cluster.addresses)
 
     def is_adrift(self) -> bool:
-        """Whether EC2 shows a resource elsewhere than on the owner of a settled epoch."""
+        """Whether EC2 shows a resource elsewhere than on the owner that has, or may have, mounted."""
         owner = self.record.owner
-        if owner is None or not self.record.settled or not self.sees_all():
+        if owner is None or not self.sees_all():
             return False
-        return not (self.volumes_at(owner) and self.addresses_at(owner))
+        if self.record.settled:
+            return not (self.volumes_at(owner) and self.addresses_at(owner))
+        held = self.record.seat(owner).held
+        was_told = held is not None and held.epoch == self.record.epoch
+        return was_told and not self.volumes_at(owner)
 
     def volumes_at(self, node: str) -> bool:
         """Whether every volume is on this node, or on its way there, and on no other."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from chalicelib import contest, steps
+from chalicelib import contest, fencing, steps
 from chalicelib.facts import Facts, resend_at
 from chalicelib.model import Detach, Outcome, Power, Reason, Record, Send, Verb
 from chalicelib.steps import Plan, blocked
@@ -30,17 +30,17 @@ def next_steps(facts: Facts) -> Plan:
     if owner is None:
         return steps.ask_silent(facts)
     if facts.record.settled:
-        return steps.start_again(facts) + steps.ask_silent(facts) + steps.fence_deaf(facts)
+        return fencing.start_again(facts) + steps.ask_silent(facts) + fencing.fence_deaf(facts)
     if missing := _missing(facts) or _strangers(facts):
         return missing
 
     plan = steps.ask_status(facts, owner, since=facts.record.counted_from)
     plan += steps.ask_silent(facts)
     if not any(facts.is_able(node) for node in facts.cluster.nodes):
-        plan += steps.start_again(facts)  # better a node that boots than none at all
+        plan += fencing.start_again(facts)  # better a node that boots than none at all
     unclear = facts.unclear()
     for node in unclear:
-        plan += steps.let_go(facts, node)
+        plan += fencing.let_go(facts, node)
     if unclear or not facts.sees_all():
         return plan
 

@@ -26,12 +26,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from chalicelib import contest, timing
+from chalicelib import contest, timing, unfinished
 from chalicelib.facts import Facts
-from chalicelib.model import Code, Power, Reason, Record, Result, Verb, Word
+from chalicelib.model import Reason, Record, Word
 from chalicelib.rulings import Block, Grant, Keep, Ruling
-
-LEAVING = (Power.STOPPING, Power.SHUTTING_DOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ def rule(facts: Facts) -> Ruling:
     rivals = tuple(n for n in facts.claimants() if n != owner and not facts.seen.power(n).is_off)
     if owner is None:
         return _first(facts, rivals)
-    if not record.settled and (ruling := _unfinished(facts, owner)):
+    if not record.settled and (ruling := unfinished.rule(facts, owner)):
         return ruling
     if not facts.claims(owner):
         ruling = _yielded(facts, owner, rivals)
@@ -75,42 +73,6 @@ def rule(facts: Facts) -> Ruling:
     if isinstance(ruling, Keep) and not ruling.refuse and _is_ahead(facts):
         return Grant(owner, "a node has executed a command of a later epoch")
     return ruling
-
-
-def _unfinished(facts: Facts, owner: str) -> Ruling | None:
-    """What an unfinished hand-over itself calls for, before any claim is looked at."""
-    for node in facts.unclear():
-        if node != owner and facts.is_overdue(node) and _defies(facts, node):
-            return Grant(node, f"{node} is master and serves: the claim is refused", spare=True)
-    asked = facts.record.asked(owner, Verb.ACQUIRE)
-    if asked and asked.answer and asked.answer.code is Code.DAMAGED and _failed(facts, owner):
-        if facts.is_able(owner):
-            return Grant(owner, "another look at damaged data")
-        return Block(Reason.DAMAGED, f"{owner} says: {asked.answer.text or 'data is damaged'}")
-    if is_unfit(facts, owner):
-        return _replace(facts, owner)
-    return None
-
-
-def _defies(facts: Facts, node: str) -> bool:
-    """Whether a holder about to be fenced has said since that it is master, and serves.
-
-    It is spared once: one that then leaves its own epoch unfinished would be spared for ever.
-    """
-    is_new = not facts.record.seat(node).spared and facts.fence_intent(node) is None
-    return is_new and facts.claims(node) and facts.serves(node)
-
-
-def is_unfit(facts: Facts, node: str) -> bool:
-    """Whether the owner of an unfinished epoch cannot finish it: off, silent, or it failed."""
-    power = facts.seen.power(node)
-    silent = facts.record.seat(node).silent_since is not None
-    return power.is_off or power in LEAVING or silent or _failed(facts, node)
-
-
-def _failed(facts: Facts, node: str) -> bool:
-    failed_at = facts.record.seat(node).failed_at
-    return failed_at is not None and failed_at >= facts.record.granted_at
 
 
 def _first(facts: Facts, rivals: tuple[str, ...]) -> Ruling:
@@ -142,24 +104,7 @@ def _renewed(facts: Facts, owner: str) -> Ruling:
         if facts.is_able(owner):
             return Grant(owner, f"{owner} claims, but does not serve epoch {record.epoch}")
         return Block(Reason.NO_CLAIMANT_ABLE, f"{owner} serves nothing and is not able")
-    since = record.adrift_since
-    lasts = since is not None and facts.now - since >= timing.ADRIFT_SECONDS
-    if lasts and facts.is_able(owner):
-        away = tuple(v for v in facts.cluster.volumes if not facts.is_at(v, owner))
-        return Grant(owner, "a resource has left it", mend=away)
-    return Keep("the owner claims, and nobody else does")
-
-
-def _replace(facts: Facts, owner: str) -> Ruling:
-    """An epoch whose owner cannot finish it goes to somebody who can, else nobody moves."""
-    others = [node for node in facts.cluster.nodes if node != owner and facts.is_able(node)]
-    claiming = [node for node in facts.claimants() if node in others]
-    last = [node for node in others if node == facts.record.previous]
-    rest = sorted(others, key=facts.rank)
-    again = [owner] if facts.is_able(owner) else []
-    for node in (*claiming, *last, *rest, *again):
-        return Grant(node, f"{owner} could not finish epoch {facts.record.epoch}")
-    return Block(Reason.CANNOT_ACQUIRE, f"{owner} cannot finish, and no other node is able")
+    return unfinished.adrift(facts, owner) or Keep("the owner claims, and nobody else does")
 
 
 def _is_ahead(facts: Facts) -> bool:
