@@ -18,11 +18,11 @@ HOOK = Path(__file__).resolve().parents[2] / "node_hook"
 DOCUMENTS = {path.stem: json.loads(path.read_text()) for path in (HOOK / "documents").glob("*.json")}
 
 HOSTILE = [
-    "'; reboot; '",
-    '"$(reboot)"',
-    "$(reboot)",
-    "`reboot`",
-    "orders\nreboot",
+    "'; echo>pwned; '",
+    '"$(echo>pwned)"',
+    "$(echo>pwned)",
+    "`echo>pwned`",
+    "orders\necho>pwned",
     "orders\n",
     "../../etc/passwd",
     "x" * 100_000,
@@ -83,42 +83,53 @@ def test_the_script_refuses_them_too(option: str, value: str) -> None:
         arguments.parse([value])
 
 
-@pytest.mark.parametrize("value", [value for value in HOSTILE if "\x00" not in value and len(value) < 50_000])
-def test_through_the_documents_own_shell_lines(tmp_path: Path, value: str) -> None:
-    """The real lines of the document, in a real shell: exit 2, nothing executed, no file changed."""
-    before = sorted(os.listdir(tmp_path))
-    for name, document in DOCUMENTS.items():
-        lines = "\n".join(document["mainSteps"][0]["inputs"]["runCommand"])
-        lines = lines.replace("exec /opt/baton/node.py", f"exec {sys.executable} -IS {HOOK}/node.py")
-        lines = lines.replace("[ -x /opt/baton/node.py ]", "true")
-        good = {
-            "action": "status",
-            "cluster": "orders",
-            "epoch": "1",
-            "deadline": "1",
-            "boot": "",
-            "volumes": "",
-        }
-        for parameter in document["parameters"]:
-            if parameter == "boot":
-                continue
-            env = {f"SSM_{key}": text for key, text in {**good, parameter: value}.items()}
-            done = subprocess.run(
-                ["/bin/sh", "-c", lines],
-                env={"PATH": "/nowhere", "BATON_CONFIG": str(tmp_path / "none.json"), "SSM_ready": "", **env},
-                cwd=tmp_path,
-                capture_output=True,
-                text=True,
-                timeout=20,
-                check=False,
-            )
-            if parameter in ("unlessMaster", "anyway"):
-                # A flag: all but "true" is false, so the value itself never gets anywhere.
-                assert value not in done.stdout + done.stderr
-                continue
-            answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-            assert (done.returncode, answer["result"]) == (2, "failed"), (name, parameter)
-    assert sorted(os.listdir(tmp_path)) == before
+GOOD = {
+    "action": "status",
+    "cluster": "orders",
+    "epoch": "1",
+    "deadline": "1",
+    "boot": "",
+    "volumes": "",
+    "ready": "",
+}
+FITS_A_VARIABLE = [value for value in HOSTILE if "\x00" not in value and len(value) < 50_000]
+
+
+def through_the_shell(name: str, values: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a document's own lines in a real shell, as an agent that checks no pattern would."""
+    lines = "\n".join(DOCUMENTS[name]["mainSteps"][0]["inputs"]["runCommand"])
+    lines = lines.replace("exec /opt/baton/node.py", f"exec {sys.executable} -IS {HOOK}/node.py")
+    lines = lines.replace("[ -x /opt/baton/node.py ]", "true")
+    env = {f"SSM_{parameter}": value for parameter, value in {**GOOD, **values}.items()}
+    return subprocess.run(
+        ["/bin/sh", "-c", lines],
+        env={"PATH": "/nowhere", "BATON_CONFIG": str(folder / "none.json"), **env},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("value", FITS_A_VARIABLE)
+def test_no_value_gets_past_the_documents_own_lines(tmp_path: Path, value: str) -> None:
+    """Exit 2 with an answer, nothing executed, no file made."""
+    done = through_the_shell("orchestrator", {"cluster": value}, tmp_path)
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    assert (done.returncode, answer["result"]) == (2, "failed")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["orchestrator", "people"])
+def test_no_parameter_lets_a_value_past(tmp_path: Path, name: str) -> None:
+    """The nastiest one, in each place; a flag is false unless it is the word true."""
+    value = '"$(echo>pwned)"\'; echo>pwned;\n`echo>pwned`'
+    for parameter in DOCUMENTS[name]["parameters"]:
+        done = through_the_shell(name, {parameter: value}, tmp_path)
+        flag = parameter in ("unlessMaster", "anyway")
+        assert done.returncode == (5 if flag else 2), (parameter, done.stdout)
+        assert os.listdir(tmp_path) == []
 
 
 def test_options_are_taken_once_and_whole() -> None:
