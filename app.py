@@ -16,7 +16,10 @@ from aws_lambda_powertools.utilities.idempotency import (
     IdempotencyConfig,
     idempotent_function,
 )
-from aws_lambda_powertools.utilities.idempotency.exceptions import IdempotencyAlreadyInProgressError
+from aws_lambda_powertools.utilities.idempotency.exceptions import (
+    IdempotencyAlreadyInProgressError,
+    IdempotencyPersistenceLayerError,
+)
 from chalice.app import Chalice, CloudWatchEvent, Rate
 
 from chalicelib import events
@@ -112,4 +115,10 @@ def _accept_once(event: CloudWatchEvent, heard: events.Heard) -> Accepted | None
         accept(told=told)
     except IdempotencyAlreadyInProgressError:
         logger.debug("this word is being accepted elsewhere", node=heard.word.node)
+    except IdempotencyPersistenceLayerError as error:
+        # Without a door-keeper duplicates come in, and find that the record holds them already.
+        logger.warning("the idempotency table does not answer", why=str(error))
+        if not fresh:
+            accepted = house().accept(heard)
+            return accepted if isinstance(accepted, Accepted) else None
     return fresh[0] if fresh else None

@@ -154,14 +154,18 @@ class Driver:
         return [drive for drive in ready if not self._advance(drive, replies.get(drive, []))]
 
     def _look(self, looking: list[Drive], together: Together) -> dict[Drive, list[Answer]]:
+        """One look for all; if it fails, one for each, so that only those fail who must."""
         watched = {
             d.cluster.name: (d.cluster, d.request.record) for d in looking if isinstance(d.request, Observe)
         }
         observe = self._ports.observer.observe
         seen = _shielded(lambda: observe(watched, self._now(), together))
-        if isinstance(seen, _Failure):
-            return {drive: [seen] for drive in looking}
-        return {drive: [seen[drive.cluster.name]] for drive in looking}
+        if not isinstance(seen, _Failure):
+            return {drive: [seen[drive.cluster.name]] for drive in looking}
+        if len(looking) == 1:
+            return {looking[0]: [seen]}
+        alone = [self._look([drive], together) for drive in looking]
+        return {drive: answers for one in alone for drive, answers in one.items()}
 
     def _calls(self, drive: Drive) -> list[Callable[[], Reply | Done]]:
         """What answers the request: one call, or one for each action."""

@@ -40,6 +40,20 @@ def test_a_word_that_arrives_twice_changes_nothing(orders: Orders) -> None:
     assert orders.record == before
 
 
+def test_words_count_although_the_door_keeper_is_away(orders: Orders) -> None:
+    """The record alone is the authority: without the idempotency table all goes on."""
+    table = f"baton-{STAGE}-idempotency"
+    for operation in ("PutItem", "UpdateItem"):
+        orders.cloud.faults.fail(
+            operation,
+            "InternalServerError",
+            times=1000,
+            where=lambda call: call.parameters.get("TableName") == table,
+        )
+    served(orders)
+    assert orders.is_served_by(orders.a)
+
+
 def test_an_owner_that_is_dead_is_fenced_before_its_volume_moves(orders: Orders) -> None:
     """It does not answer and EC2 still says running: it is stopped by force, then taken from."""
     served(orders)
