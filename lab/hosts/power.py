@@ -77,10 +77,14 @@ class Power:
             self.agent_hangs = False
             install(self.spec, self.directory / "install")
             self._start_init()
-            self._network.join(self.port, self.init, self.spec.address)
-            self._start_metadata()
-            for volume, device in self.volumes.items():
-                self._disks.attach(volume, self.spec.instance, device, self.init)
+            try:
+                self._network.join(self.port, self.init, self.spec.address)
+                self._start_metadata()
+                for volume, device in self.volumes.items():
+                    self._disks.attach(volume, self.spec.instance, device, self.init)
+            except BaseException:
+                self.off()
+                raise
 
     def _start_init(self) -> None:
         ready, said = os.pipe()
@@ -169,6 +173,8 @@ class Power:
             if self._parent is None:
                 return
             self._network.leave(self.port)
+            # The processors stop at once; the devices are yanked one after the other.
+            self.signal_all(signal.SIGSTOP)
             self.trouble += self._disks.power_cut(self.spec.instance)
             self._kill()
 

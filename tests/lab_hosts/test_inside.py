@@ -113,6 +113,31 @@ def test_systemctl_starts_and_stops_real_processes(hosts: Hosts, a: Host) -> Non
     assert a.systemctl("stop", "ledger.service").code == 0
 
 
+RESTARTED = """[Service]
+ExecStart=/bin/sleep 88
+Restart=on-failure
+RestartSec=1
+"""
+
+
+def test_a_service_that_dies_runs_again_once(hosts: Hosts, a: Host) -> None:
+    """After RestartSec; started by hand meanwhile, it runs once and not twice."""
+    a.run(["sh", "-c", "cat >/etc/systemd/system/again.service"], text=RESTARTED)
+    a.systemctl("start", "again")
+    first = a.systemctl("show", "-p", "MainPID", "--value", "again").out
+    a.systemctl("kill", "-s", "KILL", "again")
+    assert eventually(lambda: a.systemctl("is-active", "again", check=False).out == "activating\n")
+    a.systemctl("start", "again")
+    second = a.systemctl("show", "-p", "MainPID", "--value", "again").out
+    assert first != second
+    a.run(["sleep", "1.5"])
+    assert [each.command for each in a.processes()].count("/bin/sleep 88") == 1
+    a.systemctl("kill", "-s", "KILL", "again")
+    assert eventually(lambda: a.systemctl("show", "-p", "NRestarts", "--value", "again").out == "1\n")
+    a.systemctl("stop", "again")
+    assert a.systemctl("is-active", "again", check=False).out == "inactive\n"
+
+
 def test_the_agent_runs_a_document_and_pastes_no_environment_parameter(hosts: Hosts, a: Host) -> None:
     """The value arrives as a value, whatever is in it."""
     reports = Reports()

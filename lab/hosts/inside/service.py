@@ -128,28 +128,33 @@ def _supervised(unit: units.Unit, seconds: float) -> int:
 
 
 def supervise(unit: units.Unit) -> None:
-    """Be a service's parent: run it, record how it ended, run it again if the unit says so."""
-    while True:
-        code = _run_main(unit)
-        now = state(unit.name)
-        result = "success" if code in (0, -signal.SIGTERM) else "exit-code" if code > 0 else "signal"
-        again = now["wanted"] and _restarts(unit, result)
-        if not now["wanted"]:
-            update(unit.name, main=0, status=code)
-            return
-        update(
-            unit.name,
-            main=0,
-            status=code,
-            result=result,
-            active="activating" if again else "inactive" if result == "success" else "failed",
-        )
-        if not again:
-            return
+    """Be a service's parent: run it, record how it ended, run it again if the unit says so.
+
+    While it waits to run it again, the service may be stopped, or started anew with a supervisor of
+    its own: then this one has nothing to say any more.
+    """
+    invocation = state(unit.name)["invocation"]
+    while _again(unit, invocation, _run_main(unit)):
         time.sleep(unit.seconds("Service.RestartSec", units.RESTART_SECONDS))
-        if not state(unit.name)["wanted"]:
+        now = state(unit.name)
+        if not now["wanted"] or now["invocation"] != invocation:
             return
         update(unit.name, restarts=now["restarts"] + 1)
+
+
+def _again(unit: units.Unit, invocation: str, code: int) -> bool:
+    """Record how a run ended; whether another one follows."""
+    now = state(unit.name)
+    if now["invocation"] != invocation:
+        return False
+    if not now["wanted"]:
+        update(unit.name, main=0, status=code)
+        return False
+    result = "success" if code in (0, -signal.SIGTERM) else "exit-code" if code > 0 else "signal"
+    again = _restarts(unit, result)
+    active = "activating" if again else "inactive" if result == "success" else "failed"
+    update(unit.name, main=0, status=code, result=result, active=active)
+    return again
 
 
 def _run_main(unit: units.Unit) -> int:
