@@ -115,6 +115,22 @@ def bare(port: int, times: int) -> list[float]:
     return sample(times, once, 0.005)
 
 
+def flush(root: Path, times: int) -> list[float]:
+    """What durability costs alone: a word's bytes written over old ones, and flushed."""
+    descriptor = os.open(root / "flush", os.O_RDWR | os.O_CREAT)
+    os.write(descriptor, b"\n" * 65536)
+    os.fsync(descriptor)
+
+    def once() -> None:
+        os.pwrite(descriptor, b"x" * DETAIL_BYTES, 4096)
+        os.fdatasync(descriptor)
+
+    try:
+        return sample(times, once, 0.005)
+    finally:
+        os.close(descriptor)
+
+
 def fifo(port: int, times: int, root: Path) -> list[float]:
     """The real publisher, from the line to the acknowledgement."""
     (root / "etc").mkdir()
@@ -219,6 +235,7 @@ def main() -> int:
         assert server.stdout is not None
         port = int(server.stdout.readline())
         floor = bare(port, given.times)
+        flushes = flush(root, given.times)
         ours = fifo(port, given.times, root)
         floor += bare(port, given.times)
         theirs = [] if given.no_cli else cli(port, max(5, given.times // 50))
@@ -226,14 +243,15 @@ def main() -> int:
         server.kill()
         server.wait()
         shutil.rmtree(root)
-    return report(floor, ours, theirs)
+    return report(floor, flushes, ours, theirs)
 
 
-def report(floor: list[float], ours: list[float], theirs: list[float]) -> int:
+def report(floor: list[float], flushes: list[float], ours: list[float], theirs: list[float]) -> int:
     """Print the table and the verdict."""
     least, median = statistics.median(floor), statistics.median(ours)
     print("| what | samples | median ms | p95 ms | times the floor |\n|---|---|---|---|---|")
     print(row("bare keep-alive request (floor)", floor, least))
+    print(row("one durable write (the disk's floor)", flushes, least))
     print(row("FIFO line to acknowledged PutEvents, durable", ours, least))
     verdicts = [median / least <= GOAL_TIMES]
     if theirs:

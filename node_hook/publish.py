@@ -59,6 +59,8 @@ def serve(config: Config) -> int:
     if alone is None:
         log.error("another publisher runs here, and there must be one only")
         return TWICE
+    # Three threads hand each word on: none should wait 5 ms, the default, for another to pause.
+    sys.setswitchinterval(0.0005)
     running = daemon.Daemon(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         # The queue takes an entry in a signal handler, which most things do not.
