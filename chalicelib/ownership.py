@@ -71,7 +71,7 @@ def rule(facts: Facts) -> Ruling:
     else:
         ruling = _renewed(facts, owner)
     if isinstance(ruling, Keep) and not ruling.refuse and _is_ahead(facts):
-        return Grant(owner, "a node has executed a command of a later epoch")
+        return Grant(owner, "a node would refuse this epoch as older")
     return ruling
 
 
@@ -109,10 +109,12 @@ def _renewed(facts: Facts, owner: str) -> Ruling:
 
 def _is_ahead(facts: Facts) -> bool:
     """Whether a node that must act in this unfinished epoch would refuse it as older."""
-    record = facts.record
-    words = [record.word(node) for node in (*facts.unclear(), record.owner or "")]
+    record, owner = facts.record, facts.record.word(facts.record.owner or "")
+    if record.settled or contest.is_open(record):
+        return False
+    words = [record.word(node) for node in facts.unclear()] + [owner]
     ahead = any(word is not None and word.highest > record.epoch for word in words)
-    return ahead and not record.settled and not contest.is_open(record)
+    return ahead or (owner is not None and owner.released >= record.epoch)
 
 
 def grant(facts: Facts, ruling: Grant) -> Record:

@@ -14,6 +14,7 @@ can, always in the same order, and no time passes.
     cut a / heal a        a's words do not reach Baton, / reach it again
     hold a / free a       commands do not reach a's agent, / reach it
     call unknown          outcome of Baton's next call: unknown, lost, late, throttled, done
+    shuffle               words that wait to reach Baton do so in the opposite order
     lands                 a call that was late takes effect now
     driver dies           whoever drives is gone
     wait 5                so many seconds pass
@@ -124,6 +125,8 @@ def _happen(teller: Teller, words: list[str]) -> Iterator[str]:
             teller.held.discard(name)
         case ["call", outcome]:
             teller.calls.append(outcome)
+        case ["shuffle"]:
+            teller.world = teller.world.with_(bus=tuple(reversed(teller.world.bus)))
         case ["driver", "dies"]:
             teller.world = tidy(teller.world.with_(drivers=()))
         case ["lands"]:
