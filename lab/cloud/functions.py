@@ -108,14 +108,14 @@ class Functions:
                 if self._closed:
                     return None
                 stale = self._outdated(program)
+                if len(self._busy.get(program.name, ())) >= self._limit(function):
+                    return None
                 idle = self._idle.setdefault(program, [])
                 while idle:
                     environment = idle.pop()
                     if environment.alive:
                         return self._mark(environment)
                     stale.append(environment)
-                if len(self._busy.get(program.name, ())) >= self._limit(function):
-                    return None
                 return self._mark(self._make(program, function))
         finally:
             for environment in stale:
