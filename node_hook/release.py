@@ -19,6 +19,8 @@ def release(job: Job) -> "dict[str, Any]":
     """Judge, let go, and remember it. Raises Failed, Locked, StateError."""
     master = False
     if job.order.unless_master:
+        # A keepalived that runs but does not answer has not said that it is master: a release costs
+        # an interruption, a challenge without an answer costs this host.
         with job.step("ask keepalived"):
             master = keepalived.current(job.paths, job.config.vrrp_instance) == "MASTER"
     with job.step("remember"):

@@ -6,7 +6,11 @@ import os
 import signal
 import time
 
+import pytest
+
 from tests.lab_node.rig import BOOT, Node
+
+pytestmark = pytest.mark.timeout(280)
 
 STEPS_MOST = 20
 

@@ -6,6 +6,7 @@ import contextlib
 import time
 import uuid
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -90,7 +91,7 @@ class Machine(RuleBasedStateMachine):
             assert self.node.mounted() == (self.memory.serving is not None)
 
 
-TestMachine = Machine.TestCase
+TestMachine = pytest.mark.timeout(280)(Machine.TestCase)
 TestMachine.settings = settings(
     max_examples=4, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck)
 )
