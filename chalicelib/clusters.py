@@ -8,6 +8,8 @@ also the parts that only nodes need (mount points, units): one place says what a
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -16,6 +18,7 @@ from typing import Any, Final, TypeAlias
 
 from aws_lambda_powertools.utilities.parameters import SSMProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib import timing
 from chalicelib.aws_errors import says_no_parameter
@@ -128,6 +131,8 @@ class Clusters:
         self._provider = SSMProvider(boto3_client=client)
         self._path = f"/baton/{stage}/clusters"
         self._members = members
+        self._known: dict[tuple[str, str], tuple[float, tuple[str, ...]]] = {}
+        """Instances by tag, and when they were looked up; a process lives for hours."""
 
     def get(self, name: str) -> Cluster:
         """One cluster. Raises UnknownCluster, BrokenDefinition."""
@@ -154,14 +159,31 @@ class Clusters:
         cluster = definition.cluster
         if definition.tag is None:
             return cluster
-        nodes = self._members(*definition.tag)
+        key, value = definition.tag
+        nodes = self._tagged(cluster.name, key, value)
         if not nodes:
-            key, value = definition.tag
             raise BrokenDefinition(
                 f"cluster {cluster.name}: nodes names the tag {key}={value}, and no instance"
                 " carries it: tag the nodes, or mend the definition"
             )
         return replace(cluster, nodes=nodes)
+
+    def _tagged(self, name: str, key: str, value: str) -> tuple[str, ...]:
+        """The instances that carry the tag; those known before, if EC2 does not say."""
+        now = time.monotonic()
+        at, known = self._known.get((key, value), (-math.inf, ()))
+        if now - at < CACHE_SECONDS:
+            return known
+        try:
+            self._known[key, value] = (now, self._members(key, value))
+        except (ClientError, BotoCoreError) as error:
+            if not known:
+                raise BrokenDefinition(
+                    f"cluster {name}: EC2 does not say which instances carry {key}={value}"
+                    f" ({error}); it is left alone until EC2 does"
+                ) from None
+            return known
+        return self._known[key, value][1]
 
 
 def _without_clashes(
