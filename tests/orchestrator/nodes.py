@@ -97,7 +97,7 @@ class Hosts:
         with self.lock:
             host = self.hosts[instance]
             host.on, host.agent, host.state = True, True, "BACKUP"
-            host.boot += "'"
+            host.boot += "-again"
             self.power.append((instance, "on"))
 
     def moved(self, address: str, interface: str | None, instance: str | None) -> None:
