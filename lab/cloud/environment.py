@@ -24,12 +24,12 @@ import uuid
 import zipfile
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from lab.cloud import runtime_api
 from lab.cloud.keeper import Keeper
+from lab.cloud.runtime_api import Program
 
 _INIT_SECONDS = 10.0
 """Lambda gives the code so long to load before the function's own timeout begins to count."""
@@ -37,18 +37,6 @@ _NEXT_SECONDS = 2.0
 """After its answer a runtime asks for the next event at once; else it is not frozen."""
 _LOG_SECONDS = 0.2
 """How long the last lines of a handler may take through the pipe."""
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """What to run: taken from the function's configuration when the environment is made."""
-
-    name: str
-    arn: str
-    handler: str
-    code: bytes = field(repr=False)
-    timeout: float
-    variables: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +82,7 @@ class Environment:
         self._keeper = keeper
         self._root = Path(tempfile.mkdtemp(prefix="lambda-"))
         zipfile.ZipFile(io.BytesIO(program.code)).extractall(self._root)
-        self._server = _server(self)
+        self._server = runtime_api.serve(self)
         self._process = self._start(python, variables)
         keeper.keep(self._process.pid)
         threading.Thread(target=self._read, name=f"{program.name}-log", daemon=True).start()
@@ -260,62 +248,3 @@ class Environment:
 
 def _error(kind: str, text: str) -> bytes:
     return f'{{"errorType": "{kind}", "errorMessage": "{text}"}}'.encode()
-
-
-def _server(environment: Environment) -> ThreadingHTTPServer:
-    class Handler(_RuntimeApi):
-        owner = environment
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.name = f"{environment.program.name}-api"
-    thread.start()
-    return server
-
-
-class _RuntimeApi(BaseHTTPRequestHandler):
-    """The Runtime API of one environment. Unbuffered writes and Nagle cost 80 ms a call."""
-
-    owner: Environment
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1
-    disable_nagle_algorithm = True
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
-
-    def do_GET(self) -> None:
-        """`/runtime/invocation/next`."""
-        event = self.owner.next_event()
-        if event is None:
-            self.close_connection = True
-            return
-        request_id, payload, deadline = event
-        headers = {
-            "Lambda-Runtime-Aws-Request-Id": request_id,
-            "Lambda-Runtime-Deadline-Ms": str(int(deadline * 1000)),
-            "Lambda-Runtime-Invoked-Function-Arn": self.owner.program.arn,
-            "Lambda-Runtime-Trace-Id": "Root=1-0-0;Parent=0;Sampled=0",
-            "Content-Type": "application/json",
-        }
-        self._send(200, payload, headers)
-
-    def do_POST(self) -> None:
-        """`/runtime/invocation/<id>/response` or `/error`, and `/runtime/init/error`."""
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        parts = self.path.strip("/").split("/")
-        self._send(202, b'{"status":"OK"}', {"Content-Type": "application/json"})
-        if "invocation" in parts:
-            self.owner.answer(parts[-2], parts[-1], body)
-        else:
-            self.owner.answer("", "init", body)
-
-    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        with contextlib.suppress(OSError):
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-            self.wfile.flush()

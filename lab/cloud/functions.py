@@ -18,7 +18,8 @@ from moto.iam.models import iam_backends
 
 from lab.cloud.asynchronous import Asynchronous
 from lab.cloud.calls import Principal
-from lab.cloud.environment import Environment, Invocation, Program
+from lab.cloud.environment import Environment, Invocation
+from lab.cloud.runtime_api import Program
 from lab.cloud.world import Request, World
 
 
