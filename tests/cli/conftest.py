@@ -143,8 +143,9 @@ def account() -> Iterator[None]:
 def machines(account: None) -> tuple[str, str, str, str]:
     """Two instances, a volume and an address on the first. moto takes seconds to make its first VPC."""
     ec2 = boto3.client("ec2", REGION)
-    subnet = ec2.describe_subnets()["Subnets"][0]
-    image = ec2.describe_images()["Images"][0]["ImageId"]
+    vpc = ec2.create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.1.0.0/24")["Subnet"]
+    image = ec2.register_image(Name="a node", Architecture="x86_64", RootDeviceName="/dev/xvda")["ImageId"]
     run = ec2.run_instances(ImageId=image, MinCount=2, MaxCount=2, SubnetId=subnet["SubnetId"])
     a, b = run["Instances"]
     volume = ec2.create_volume(Size=1, AvailabilityZone=subnet["AvailabilityZone"])["VolumeId"]
