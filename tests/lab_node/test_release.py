@@ -258,3 +258,16 @@ def test_a_device_that_hangs_does_not_hang_the_script(node: Node) -> None:
     ran = node.release(2, seconds=15)
     assert ran.gist == ("released", ""), ran.answer["text"]
     assert free(node, disk.loop)
+
+
+def test_twice_at_once_is_once(node: Node) -> None:
+    """An agent that runs it again while the first still waits for a holder: both say released."""
+    disk = node.disk()
+    node.acquire(1)
+    stubborn(node)
+    deadline = f"{time.time() + 15:.3f}"
+    words = ("release", "--cluster", "orders", "--epoch", "2", "--deadline", deadline)
+    begun = [node.begin(*words) for _ in range(2)]
+    ran = [node.end(*one, timeout=40) for one in begun]
+    assert [one.gist for one in ran] == [("released", "")] * 2
+    assert free(node, disk.loop) and node.memory()["released"] == 1
