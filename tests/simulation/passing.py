@@ -20,11 +20,12 @@ def script_waits(scope: Scope, world: World) -> bool:
     if world.played >= len(scope.happenings):
         return False
     line = scope.happenings[world.played]
-    return line[0] != "settled" or is_done(scope, world, scripted=False)
+    return line[0] not in ("settled", "?") or is_done(scope, world, scripted=False)
 
 
 def script(scope: Scope, world: World, *, quiet: bool) -> Iterator[Step]:
-    """The next line: at any moment; after `~` only when quiet; `settled` only once it is."""
+    """The next line, before time passes; after `?` at any time until all is at rest, after `~` when
+    nobody can move, and `settled` once all is at rest."""
     if world.played >= len(scope.happenings):
         return
     line = scope.happenings[world.played]
@@ -33,9 +34,9 @@ def script(scope: Scope, world: World, *, quiet: bool) -> Iterator[Step]:
         if quiet and is_done(scope, world, scripted=False):
             yield Step("settled", "", lambda: played)
         return
-    if line[0] == "~":
-        if not quiet:
-            return
+    if line[0] == "~" and not quiet:
+        return
+    if line[0] in ("~", "?"):
         line = line[1:]
     yield Step(" ".join(line), "", partial(happen, played, line))
 

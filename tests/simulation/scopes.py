@@ -17,12 +17,12 @@ CI = (
     Scope("planned", "a BACKUP ; b MASTER", elects=False),
     Scope("crash, driver dies twice", "a off", left=Left(deaths=2)),
     Scope("hang, driver dies, unknown", "a hangs", left=Left(deaths=1, unknowns=1)),
-    Scope("hang and thaw, held up", "a hangs ; a thaws", left=Left(slow=1)),
+    Scope("hang and thaw, held up", "a hangs ; ? a thaws", left=Left(slow=1)),
     Scope("owner reboots", "a boots", left=Left(deaths=1, unknowns=1, copies=1)),
     Scope("owner shuts down", "a shuts-down", left=Left(deaths=1)),
     Scope("partition, incumbent wins", "b MASTER ; b BACKUP", elects=False, left=Left(deaths=1)),
     Scope("partition, other wins", "b MASTER ; a BACKUP", elects=False),
-    Scope("second failover in the first", "a off ; b off", nodes=THREE),
+    Scope("second failover in the first", "a off ; ? b off", nodes=THREE),
 )
 
 LONG = (

@@ -1,0 +1,470 @@
+"""Every guard of the core and of the node's decisions, and the stories that miss it.
+
+Each row takes one guard out of the shipped source, by replacing a text that stands there exactly
+once, and names a story of tests/traces that then goes otherwise: worse, as its outcome shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A guard that is taken out: its name, where, what stands there, what instead, who misses it."""
+
+    guard: str
+    file: str
+    old: str
+    new: str
+    story: str
+
+
+FACTS = "chalicelib/facts.py"
+OWNERSHIP = "chalicelib/ownership.py"
+UNFINISHED = "chalicelib/unfinished.py"
+CONTEST = "chalicelib/contest.py"
+HANDOVER = "chalicelib/handover.py"
+STEPS = "chalicelib/steps.py"
+FENCING = "chalicelib/fencing.py"
+PROGRESS = "chalicelib/progress.py"
+DUTY = "node_hook/duty.py"
+
+MUTANTS = (
+    # ------------------------------------------------------------------------ words, claims
+    Mutant(
+        "a word counts only if it is newer",
+        OWNERSHIP,
+        "if last is not None and word.sequence <= last.sequence:",
+        "if False:",
+        "?",
+    ),
+    Mutant(
+        "a spent word claims no more", FACTS, "and word.sequence > self.record.seat(node).spent\n", "", "?"
+    ),
+    Mutant(
+        "a node that boots does not claim with its old word",
+        FACTS,
+        "            and not self.is_booting(node)\n",
+        "",
+        "?",
+    ),
+    Mutant("able: its word is young", FACTS, "and self.is_fresh(node)\n", "", "?"),
+    Mutant("able: its agent is up", FACTS, "and word.agent\n", "", "?"),
+    Mutant(
+        "able: EC2 says running",
+        FACTS,
+        "and self.seen.power(node) is Power.RUNNING\n            and seat",
+        "and seat",
+        "?",
+    ),
+    Mutant("able: not silent", FACTS, "and seat.silent_since is None\n", "", "?"),
+    Mutant(
+        "able: not right after it failed",
+        FACTS,
+        "and (seat.failed_at is None or self.now >= seat.failed_at + backoff(seat.failures))",
+        "",
+        "?",
+    ),
+    Mutant("able: not stopping its keepalived", FACTS, "and word.state is not Vrrp.STOP\n", "", "?"),
+    # ------------------------------------------------------------------------------ holders
+    Mutant(
+        "who was sent an Acquire may hold",
+        FACTS,
+        "{seat.node for seat in self.record.seats if seat.held is not None}",
+        "set[str]()",
+        "?",
+    ),
+    Mutant(
+        "the previous owner may hold",
+        FACTS,
+        "nodes.update(node for node in (self.record.previous,) if node)",
+        "pass",
+        "?",
+    ),
+    Mutant(
+        "who has a volume may hold",
+        FACTS,
+        "nodes.update(a.node for v in self.seen.volumes for a in v.attachments)",
+        "pass",
+        "?",
+    ),
+    Mutant(
+        "released: nothing is mounted",
+        FACTS,
+        "if word is None or word.serving is not None:",
+        "if word is None:",
+        "?",
+    ),
+    Mutant(
+        "released: no older Acquire may follow",
+        FACTS,
+        "return word.released >= held.epoch or word.boot != held.boot",
+        "return True",
+        "?",
+    ),
+    Mutant(
+        "released: of a node that Baton never knew, only by this epoch",
+        FACTS,
+        "return self.record.previous is not None or word.highest >= self.record.epoch",
+        "return True",
+        "?",
+    ),
+    Mutant("released: another boot has no old Acquire", FACTS, " or word.boot != held.boot", "", "?"),
+    Mutant(
+        "overdue: not while it boots",
+        FACTS,
+        "asked.command.epoch != self.record.epoch or self.is_booting(node)",
+        "asked.command.epoch != self.record.epoch",
+        "?",
+    ),
+    Mutant(
+        "overdue: only after its deadline",
+        FACTS,
+        "return self.now >= asked.command.deadline\n\n    def is_booting",
+        "return True\n\n    def is_booting",
+        "?",
+    ),
+    Mutant(
+        "overdue: only if the command went out",
+        FACTS,
+        "if not was_sent(asked):\n            return False",
+        "pass",
+        "?",
+    ),
+    Mutant("answered: in the boot that it is in", FACTS, "and asked.answer.word.boot == word.boot", "", "?"),
+    Mutant(
+        "answered: in this epoch",
+        FACTS,
+        "and asked.at >= (self.record.counted_from if since is None else since)",
+        "",
+        "?",
+    ),
+    Mutant(
+        "a call of unknown outcome may still come",
+        FACTS,
+        "return intent.outcome in (None, Outcome.UNKNOWN) and",
+        "return intent.outcome is None and",
+        "?",
+    ),
+    Mutant(
+        "a Move elsewhere would take the address", FACTS, "return action.node != node", "return False", "?"
+    ),
+    Mutant(
+        "settled: the owner serves this epoch",
+        FACTS,
+        "and word.serving == self.record.epoch\n            and self.volumes_at",
+        "and self.volumes_at",
+        "?",
+    ),
+    Mutant(
+        "settled: the addresses are there",
+        FACTS,
+        "and self.addresses_at(owner)\n            and not",
+        "and not",
+        "?",
+    ),
+    Mutant(
+        "a command of unknown fate is sent again first",
+        FACTS,
+        "return asked.outcome is not Outcome.NOT_YET and asked.tries >= timing.TRIES_MOST",
+        "return True",
+        "?",
+    ),
+    # ---------------------------------------------------------------------------- ownership
+    Mutant(
+        "paused",
+        OWNERSHIP,
+        "if facts.cluster.paused and (owner is None or record.settled):",
+        "if False:",
+        "?",
+    ),
+    Mutant(
+        "a claimant that EC2 says is off is none", OWNERSHIP, " and not facts.seen.power(n).is_off", "", "?"
+    ),
+    Mutant(
+        "only an able claimant gets the epoch",
+        OWNERSHIP,
+        "able = [node for node in rivals if facts.is_able(node)]\n    if able:\n        return "
+        'Grant(able[0], f"{able[0]} claims',
+        'able = list(rivals)\n    if able:\n        return Grant(able[0], f"{able[0]} claims',
+        "?",
+    ),
+    Mutant(
+        "an owner that released serves again if no claimant is able",
+        OWNERSHIP,
+        "if facts.is_able(owner) and facts.record.settled and facts.is_released(owner):",
+        "if False:",
+        "?",
+    ),
+    Mutant(
+        "an owner that does not serve its epoch gets a new one",
+        OWNERSHIP,
+        "if record.settled and word is not None and word.serving != record.epoch:",
+        "if False:",
+        "?",
+    ),
+    Mutant(
+        "a node ahead of the record gets a new epoch",
+        OWNERSHIP,
+        "if isinstance(ruling, Keep) and not ruling.refuse and _is_ahead(facts):",
+        "if False:",
+        "?",
+    ),
+    Mutant(
+        "words that an epoch was decided against are spent",
+        OWNERSHIP,
+        "record = record.with_seat(replace(record.seat(node), spent=word.sequence))",
+        "pass",
+        "?",
+    ),
+    Mutant("a new owner has a clean sheet", OWNERSHIP, "silent_since=None, spared", "spared", "?"),
+    # --------------------------------------------------------------------------- unfinished
+    Mutant(
+        "a holder that says it serves is not fenced",
+        UNFINISHED,
+        "if node != owner and facts.is_overdue(node) and _defies(facts, node):",
+        "if False:",
+        "?",
+    ),
+    Mutant("spared once", UNFINISHED, "not facts.record.seat(node).spared and ", "", "?"),
+    Mutant(
+        "damaged data does not tour the nodes", UNFINISHED, "asked.answer.code is Code.DAMAGED", "False", "?"
+    ),
+    Mutant(
+        "an owner that cannot finish is replaced",
+        UNFINISHED,
+        "if is_unfit(facts, owner):\n        return _replace(facts, owner)",
+        "pass",
+        "?",
+    ),
+    Mutant(
+        "a contradiction must last", UNFINISHED, "facts.now - since < timing.ADRIFT_SECONDS", "False", "?"
+    ),
+    Mutant(
+        "a volume that left is mended",
+        UNFINISHED,
+        'return Grant(owner, "a resource has left it", mend=away)',
+        'return Grant(owner, "a resource has left it")',
+        "?",
+    ),
+    # ------------------------------------------------------------------------------ contest
+    Mutant(
+        "a contested owner is challenged first",
+        CONTEST,
+        "if challenge is None or challenge.owner != owner:\n        return Call(owner, able[0])",
+        'if challenge is None:\n        return Grant(able[0], "it claims")',
+        "?",
+    ),
+    Mutant(
+        "an owner that is off is not challenged",
+        CONTEST,
+        "if facts.seen.power(owner).is_off:",
+        "if False:",
+        "?",
+    ),
+    Mutant(
+        "an owner that holds nothing is not challenged",
+        CONTEST,
+        "if facts.is_released(owner):",
+        "if False:",
+        "?",
+    ),
+    Mutant(
+        "still master, by its own newer word",
+        CONTEST,
+        "newer = word is not None and word.sequence > challenge.heard and word.state is Vrrp.MASTER",
+        "newer = False",
+        "?",
+    ),
+    Mutant("a challenge has its time", CONTEST, "if facts.now < challenge.deadline:", "if False:", "?"),
+    Mutant(
+        "silence counts only if the challenge went out",
+        CONTEST,
+        "if asked is None or asked.outcome in (None, Outcome.NOT_YET, Outcome.UNKNOWN):",
+        "if False:",
+        "?",
+    ),
+    Mutant(
+        "silence counts only if the claimant answers",
+        CONTEST,
+        "if not facts.answered(claimant, since=challenge.at):",
+        "if False:",
+        "?",
+    ),
+    Mutant(
+        "where no fence is allowed nothing changes owner",
+        CONTEST,
+        "if not facts.may_fence():",
+        "if False:",
+        "?",
+    ),
+    Mutant(
+        "a refused claim is not asked again at each heartbeat",
+        CONTEST,
+        "if challenge.refused_at is not None:\n        return _refused(facts, challenge)",
+        "if challenge.refused_at is not None:\n        return Call(owner, able[0])",
+        "?",
+    ),
+    Mutant(
+        "silence reopens a refused claim",
+        CONTEST,
+        "if not (answered and facts.is_fresh(owner)) and",
+        "if False and",
+        "?",
+    ),
+    Mutant(
+        "an agent known to be down gets until its heartbeat",
+        CONTEST,
+        "alert = word is not None and word.agent and",
+        "alert = word is not None and",
+        "?",
+    ),
+    # ----------------------------------------------------------------------------- handover
+    Mutant(
+        "a stranger's resources are not ours",
+        HANDOVER,
+        "if missing := _missing(facts) or _strangers(facts):",
+        "if missing := _missing(facts):",
+        "?",
+    ),
+    Mutant(
+        "nothing is taken before every holder is clear",
+        HANDOVER,
+        "if unclear or not facts.sees_all():",
+        "if not facts.sees_all():",
+        "?",
+    ),
+    Mutant("no Acquire before the owner answers", HANDOVER, "and facts.answered(owner)\n", "", "?"),
+    Mutant("no Acquire before the volumes come", HANDOVER, "and facts.volumes_at(owner)\n", "", "?"),
+    Mutant(
+        "no Acquire while a challenge is open", HANDOVER, "and not contest.is_open(facts.record)\n", "", "?"
+    ),
+    Mutant(
+        "no Acquire while an older call may take it away", HANDOVER, "and not facts.pending(owner)\n", "", "?"
+    ),
+    Mutant(
+        "no Acquire after a Detach before an Attach",
+        HANDOVER,
+        "and all(_is_here_to_stay(facts, volume, owner) for volume in facts.cluster.volumes)\n",
+        "",
+        "?",
+    ),
+    Mutant(
+        "an Acquire is sent again for another boot", HANDOVER, " or asked.command.boot != order.boot", "", "?"
+    ),
+    # ------------------------------------------------------------------------ steps, fencing
+    Mutant(
+        "Detach waits while one is under way",
+        STEPS,
+        "if at.state in (Attached.DETACHING, Attached.BUSY):",
+        "if False:",
+        "?",
+    ),
+    Mutant(
+        "the owner's volume is not detached",
+        STEPS,
+        "if at.node == owner and not _is_to_mend(facts, view.volume, owner):",
+        "if False:",
+        "?",
+    ),
+    Mutant(
+        "a refused or unseen call is not repeated at once",
+        STEPS,
+        "if facts.now >= again else Plan(look_at=again)\n    if intent",
+        "if True else Plan()\n    if intent",
+        "?",
+    ),
+    Mutant(
+        "fence only if the new owner answers",
+        FENCING,
+        "if node != owner and not facts.answered(owner):",
+        "if False:",
+        "?",
+    ),
+    Mutant(
+        "only `stopped` counts: a Stop is awaited",
+        FENCING,
+        "if intent is not None or power in (Power.STOPPING, Power.SHUTTING_DOWN):",
+        "if False:",
+        "?",
+    ),
+    Mutant(
+        "an instance that stays in stopping blocks",
+        FENCING,
+        'if facts.now < stuck_at:\n        return Plan(look_at=stuck_at)\n    text = f"{node} does',
+        'if True:\n        return Plan(look_at=None)\n    text = f"{node} does',
+        "?",
+    ),
+    Mutant(
+        "what Baton fenced is started again", HANDOVER, "return fencing.start_again(facts) + ", "return ", "?"
+    ),
+    Mutant("a deaf master is fenced", HANDOVER, " + fencing.fence_deaf(facts)", "", "?"),
+    Mutant("not released means fenced", FENCING, "return plan + fence(facts, node)", "return plan", "?"),
+    # ----------------------------------------------------------------------------- progress
+    Mutant(
+        "a node that leaves a command unanswered is silent",
+        PROGRESS,
+        "return replace(seat, silent_since=facts.now) if late else seat",
+        "return seat",
+        "?",
+    ),
+    Mutant(
+        "an answer ends silence",
+        PROGRESS,
+        "replace(seat, asked=commands, silent_since=None)",
+        "replace(seat, asked=commands)",
+        "?",
+    ),
+    Mutant(
+        "an Acquire makes its node a possible holder",
+        PROGRESS,
+        "held = Held(command.epoch, command.boot) if command.verb is Verb.ACQUIRE else seat.held",
+        "held = seat.held",
+        "?",
+    ),
+    Mutant(
+        "an overtaken Acquire is no failure",
+        PROGRESS,
+        "if asked.command.verb is not Verb.ACQUIRE or answer.code in OVERTAKEN:",
+        "if asked.command.verb is not Verb.ACQUIRE:",
+        "?",
+    ),
+    # ------------------------------------------------------------------------------ the node
+    Mutant(
+        "the node refuses an older epoch",
+        DUTY,
+        "if order.epoch < memory.highest:\n        text",
+        "if False:\n        text",
+        "?",
+    ),
+    Mutant("the node refuses an Acquire of another boot", DUTY, "if order.boot != boot:", "if False:", "?"),
+    Mutant(
+        "the node keeps its promise to acquire nothing older",
+        DUTY,
+        "if order.epoch <= memory.released:\n        text",
+        "if False:\n        text",
+        "?",
+    ),
+    Mutant(
+        "the node looks again right before it mounts",
+        DUTY,
+        "if order.epoch < memory.highest or order.epoch <= memory.released:",
+        "if False:",
+        "?",
+    ),
+    Mutant(
+        "the node refuses an Acquire past its deadline",
+        DUTY,
+        "if now > order.deadline:\n        return Refusal",
+        "if False:\n        return Refusal",
+        "?",
+    ),
+    Mutant(
+        "a master does not release when challenged",
+        DUTY,
+        "if order.unless_master and master:",
+        "if False:",
+        "?",
+    ),
+)
