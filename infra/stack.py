@@ -55,7 +55,10 @@ class SupportStack:
                 f"The stack {self.names.stack} is {status}. Nothing was changed. CloudFormation's"
                 " console says why; continue or undo its update there, and repeat."
             )
-        return self._differences(wanted) + self._new_parameters(stack)
+        lines = self._differences(wanted) + self._new_parameters(stack)
+        if not lines and status == "UPDATE_ROLLBACK_COMPLETE":
+            lines = ["repeat the last update, which was rolled back"]
+        return lines
 
     def carry_out(self, say: Say) -> None:
         """Create or update, and wait for the end."""
@@ -79,6 +82,7 @@ class SupportStack:
         except ClientError as error:
             if "No updates are to be performed" not in str(error):
                 raise
+            return
         self._wait(say)
 
     def outputs(self) -> Support | None:

@@ -139,6 +139,16 @@ def deploy(account: Account, state: Path) -> list[str]:
     return said
 
 
+def redeploy(account: Account, state: Path) -> None:
+    """Put the functions, their rules and the wiring anew, as a deployment of other code does."""
+    names = Names(STAGE)
+    stack = SupportStack(account, names, poll_seconds=0.05)
+    functions = Functions(account, names, stack.outputs, CHECKOUT, state)
+    functions.prepare()
+    functions.carry_out(print)
+    Wiring(account, names, stack.outputs).carry_out(print)
+
+
 def _launch(cloud: Cloud, net: Any, name: str) -> Node:
     node = cloud.launch(net, name, profile=Names(STAGE).node_role, tags=tags())
     pairs = [{"Key": key, "Value": value} for key, value in tags().items()]

@@ -17,7 +17,7 @@ import pytest
 from infra.names import FUNCTIONS
 from lab.cloud.calls import Call
 from tests.deploy.authorize import requests
-from tests.deploy.deployed import Deployed, deploy, deployed
+from tests.deploy.deployed import Deployed, deploy, deployed, redeploy
 from tests.deploy.iam_evaluator import Request, evaluate
 
 pytestmark = [
@@ -196,6 +196,17 @@ def test_a_settled_minute_is_cheap(stage: Deployed) -> None:
     per_run = {name: sum(n for (who, _), n in calls.items() if who == name) for name in runs()}
     for name, count in per_run.items():
         assert count / runs()[name] <= CALLS_MOST, f"{name}: {calls}"
+
+
+def test_a_deployment_during_a_hand_over_only_costs_time(
+    stage: Deployed, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Functions and rules are put anew while resources move: the hand-over ends where it should."""
+    stage.say(stage.a, "FAULT")
+    stage.say(stage.b, "MASTER")
+    redeploy(stage.account, tmp_path_factory.mktemp("anew"))
+    stage.until(lambda: stage.served_by(stage.b), hearing=stage.b)
+    assert stage.hosts.double == []
 
 
 def at_rest(stage: Deployed) -> bool:
