@@ -22,7 +22,7 @@ from node_hook import bus, files
 from node_hook.bus import Bus, Endpoint, Trouble
 from node_hook.config import Config
 from node_hook.imds import Imds, ImdsError
-from node_hook.spool import Entry, Spool, coalesce
+from node_hook.spool import Entry, Spool
 from node_hook.wallet import Wallet
 
 FIRST_SECONDS = 0.05
@@ -205,6 +205,17 @@ class Sender:
         if bool(skew) != bool(self._skew):
             log.warning("%s", clock_text(skew))
         self._skew = skew
+
+
+def coalesce(pending: List[Entry], is_repeat: Callable[[Entry], bool]) -> List[Entry]:
+    """Leave out repeats (heartbeats) that a newer word has overtaken.
+
+    That is safe for any word: the orchestrator keeps each node's newest word only, by sequence, and
+    EventBridge promises no order. Had the newer word overtaken the older one on the way, which may
+    always happen, the older one would have been ignored on arrival: leaving it out is the same run.
+    Transitions and answers are sent all the same, for the people who read the history.
+    """
+    return [entry for entry in pending[:-1] if not is_repeat(entry)] + pending[-1:]
 
 
 def _asked(question: Callable[[], str]) -> str:

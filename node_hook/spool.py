@@ -13,7 +13,7 @@ what is left of an earlier round.
   it holds the lock) the word is kept in memory, and still published.
 - `acknowledged` is not flushed: losing it means sending words twice, which is harmless.
 - 512 KiB hold the last 1,000 words or so. Older ones that could not be sent are given up: a node's
-  newer word makes its older ones pointless, see `coalesce`.
+  newer word makes its older ones pointless, see `sender.coalesce`.
 """
 
 from __future__ import annotations
@@ -132,8 +132,15 @@ class Spool:
         """Words in a file about to be begun anew are dropped if nobody has acknowledged them."""
         sequences = {entry.sequence for entry, _ in _parse(self._content(index))}
         kept = [entry for entry in self._entries if entry.sequence not in sequences]
-        self.lost += len(self._entries) - len(kept)
-        self._entries = kept
+        given_up, self._entries = len(self._entries) - len(kept), kept
+        self.lost += given_up
+        if given_up:
+            import logging  # here, because the node script must start fast
+
+            logging.getLogger("baton").warning(
+                "the spool is full: gave up its %d oldest words, which newer ones have made pointless",
+                given_up,
+            )
 
     def _remember(self, entry: Entry) -> None:
         self._floor = max(self._floor, entry.sequence)
@@ -224,17 +231,6 @@ class Spool:
         ):
             if not os.path.exists(path) or os.path.getsize(path) < len(content):
                 _create(path, content)
-
-
-def coalesce(pending: List[Entry], is_repeat: Callable[[Entry], bool]) -> List[Entry]:
-    """Leave out repeats (heartbeats) that a newer word has overtaken.
-
-    That is safe for any word: the orchestrator keeps each node's newest word only, by sequence, and
-    EventBridge promises no order. Had the newer word overtaken the older one on the way, which may
-    always happen, the older one would have been ignored on arrival: leaving it out is the same run.
-    Transitions and answers are sent all the same, for the people who read the history.
-    """
-    return [entry for entry in pending[:-1] if not is_repeat(entry)] + pending[-1:]
 
 
 def _line(entry: Entry) -> bytes:

@@ -205,6 +205,17 @@ def test_entries_fail_one_by_one(running: Node) -> None:
     assert len(sequences) == len(set(sequences)), "an entry that was taken was sent again"
 
 
+def test_a_word_that_the_bus_will_never_take_holds_nothing_up(running: Node) -> None:
+    """A verdict on the word itself: it is dropped, with an error in the log, and the next one goes."""
+    running.bus.behave = lambda call, entries: ["MalformedDetail"] * len(entries)
+    running.vrrp("FAULT")
+    wait(lambda: "will never take this word" in running.log, running)
+    running.bus.behave = lambda call, entries: None
+    running.vrrp("MASTER")
+    wait(lambda: states(running) == ["BACKUP", "MASTER"], running)
+    wait(lambda: running.view["waiting"] == 0, running)
+
+
 def test_a_hung_endpoint_hangs_nothing(running: Node) -> None:
     """While the bus hangs the FIFO is read and the spool written; afterwards all arrives."""
     running.bus.behave = lambda call, entries: 3.5

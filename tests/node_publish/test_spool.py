@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from node_hook import clock, spool
-from node_hook.spool import Entry, Spool, coalesce
+from node_hook.sender import coalesce
+from node_hook.spool import Entry, Spool
 
 
 def text(sequence: int) -> str:
