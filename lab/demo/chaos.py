@@ -115,7 +115,7 @@ def await_writes(lab: Lab) -> None:
     since = time.monotonic()
     lab.wait(
         f"{WRITES_LEAST} writes are acknowledged between two faults",
-        lambda: sum(bool(w.acknowledged) for w in lab.witness.writes(lab.client_log, since)) >= WRITES_LEAST,
+        lambda: lab.acknowledged(since) >= WRITES_LEAST,
         WRITES_SECONDS,
         poll=0.1,
     )

@@ -28,6 +28,8 @@ MOVES_MOST = 4
 STEADY_SECONDS = 0.4
 """Settled for so long, not between two steps."""
 SERVED_SECONDS = 1.0
+TAIL_BYTES = 65536
+"""Of the client's log, which is several seconds of it."""
 CLIENT_LOG = "/var/log/lab/client"
 
 
@@ -124,20 +126,20 @@ class Lab:
         """From now on counts."""
         self.started_at = time.monotonic()
 
-    def last_acknowledged(self) -> float:
-        """When a write was acknowledged last; 0 if never."""
+    def acknowledged(self, since: float) -> int:
+        """How many writes were acknowledged since a recent moment."""
         if not self.client_log.exists():
-            return 0.0
+            return 0
         with self.client_log.open("rb") as file:
             size = file.seek(0, 2)
-            file.seek(max(0, size - 65536))
-            lines = file.read().decode("ascii", "replace").splitlines()[1:-1]
-        times = [float(line.split()[2]) for line in lines if line.startswith("A ")]
-        return times[-1] if times else 0.0
+            file.seek(max(0, size - TAIL_BYTES))
+            # The first line may be cut, and the last may not be whole yet.
+            lines = file.read().decode("ascii", "replace").split("\n")[1:-1]
+        return sum(line.startswith("A ") and float(line.split()[2]) >= since for line in lines)
 
     def is_served(self) -> bool:
         """Whether the client's writes are acknowledged now."""
-        return time.monotonic() - self.last_acknowledged() < SERVED_SECONDS
+        return self.acknowledged(time.monotonic() - SERVED_SECONDS) > 0
 
     # ------------------------------------------------------------------------------------ waiting
 

@@ -54,10 +54,13 @@ def play_all(lab: Lab, scenarios: Sequence[Scenario], shown: Show, *, broken: bo
 
 
 def keep(lab: Lab, shown: Show) -> None:
-    """Leave it running until Ctrl-C."""
+    """Leave it running until Ctrl-C, which is how it is meant to end."""
     shown.kept(lab)
-    while True:
-        time.sleep(1.0)
+    try:
+        while True:
+            time.sleep(1.0)
+    except KeyboardInterrupt:
+        return
 
 
 def run_chaos(faults: int, seed: int, show: Show | None = None) -> bool:

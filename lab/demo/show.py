@@ -67,7 +67,7 @@ class Show:
     def sum(self, outcomes: list[Outcome]) -> bool:
         """The closing lines; whether all was good."""
         bad = [outcome for outcome in outcomes if not outcome.good]
-        unchecked = self._unchecked(outcomes)
+        unchecked = self._unchecked(outcomes) if len(outcomes) > 1 else []
         self.console.print()
         for name in unchecked:
             self.console.print(f"{BAD} {name} never had anything to look at: it proves nothing")

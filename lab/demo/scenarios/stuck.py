@@ -10,7 +10,7 @@ from lab.demo import plan
 from lab.demo.broken import CHECKOUT
 from lab.demo.lab import Lab
 from lab.demo.scenario import Played, Scenario
-from lab.demo.scenarios.hang import FENCE_SECONDS
+from lab.demo.scenarios.hang import FENCE_SECONDS, frozen
 from lab.demo.trouble import NoFault
 from lab.demo.verdicts import Verdict
 
@@ -41,6 +41,7 @@ def play(lab: Lab) -> Played:
     lab.cloud.faults.stick("stop", instance)
     try:
         lab.host(old).freeze()
+        still = lab.prove(f"all processes of {old} are stopped", frozen(lab, old))
         lab.wait(
             f"StopInstances is called for {old}",
             lambda: lab.calls("StopInstances", old, fault_at),
@@ -48,6 +49,7 @@ def play(lab: Lab) -> Played:
         )
         lab.wait("the blocked cluster raises its alarm", lambda: lab.alarmed(fault_at), BLOCKED_SECONDS)
         proofs = [
+            still,
             lab.prove(f"EC2 leaves {old} in stopping", lab.record.power[old] == "stopping"),
             "the metric Blocked was emitted, which raises the alarm",
         ]
