@@ -256,8 +256,9 @@ def test_a_word_that_comes_while_the_driver_rests_is_decided_at_once(
             fleet.say(owner)
 
     watch.on_sleep = give_way
-    fleet.drive(watch, seconds=25)
+    fleet.drive(watch, seconds=90)
     assert fleet.store.load(cluster.name).owner == other.id
+    assert fleet.hosts.power == []
 
 
 def test_news_is_published_under_a_source_that_cannot_wake_baton(
