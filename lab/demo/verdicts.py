@@ -180,6 +180,8 @@ def unsettled(look: Look, record: Ec2, volumes: tuple[str, ...], address: str) -
         yield f"MASTER is {' and '.join(masters) or 'nobody'}"
         return
     owner = masters[0]
+    if record.power.get(owner) != "running":
+        yield f"{owner} is MASTER, and EC2 says that it is {record.power.get(owner)}"
     if record.holder.get(address) != owner:
         yield f"{owner} is MASTER, and EC2 has {address} on {record.holder.get(address) or 'nobody'}"
     for volume in volumes:

@@ -121,10 +121,9 @@ class Witness:
         """EC2's records now."""
         return self._read_record()
 
-    @property
-    def sampler_alive(self) -> bool:
-        """Whether the sampler still looks."""
-        return self._sampler is not None and self._sampler.poll() is None
+    def records(self, since: float) -> list[Ec2]:
+        """What EC2's records were since a moment, each change of them."""
+        return [record for record in list(self._records) if record.at >= since]
 
     def evidence(
         self, since: float, client_log: Path, kept: frozenset[int] | None, until: float | None = None

@@ -73,6 +73,10 @@ REJECTED: dict[str, tuple[Evidence, str]] = {
         history(ec2(0, "a", "b"), look(0, mount("a"), mount("a", W), master="a")),
         "L1",
     ),
+    "L1: the owner is being stopped": (
+        history(ec2(0, "a", a="stopping"), look(0, *BOTH, master="a")),
+        "L1",
+    ),
     "L1: one volume is not mounted": (
         history(ec2(0, "a"), look(0, mount("a"), master="a")),
         "L1",

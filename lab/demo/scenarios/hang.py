@@ -17,6 +17,11 @@ def frozen(lab: Lab, name: str) -> bool:
     return bool(states) and states <= {"T", "Z"}
 
 
+def was_off(lab: Lab, name: str, since: float) -> bool:
+    """Whether EC2 has said since a moment that a node is off; it may have started it again."""
+    return any(record.is_off(name) for record in lab.witness.records(since))
+
+
 def play(lab: Lab) -> Played:
     """Freeze it as a hypervisor that does not run it; thaw it while EC2 is stopping it."""
     old = lab.owner
@@ -33,7 +38,7 @@ def play(lab: Lab) -> Played:
     if frozen(lab, old):
         lab.host(old).thaw()
         proofs.append(f"{old} was thawed while EC2 was stopping it")
-    lab.wait(f"EC2 has stopped {old}", lambda: lab.record.power[old] != "running", 30)
+    lab.wait(f"EC2 has stopped {old}", lambda: was_off(lab, old, fault_at), 60)
     return Played(fault_at, old, tuple(proofs))
 
 
