@@ -29,6 +29,9 @@ from chalicelib.model import (
 DEVICES = tuple(f"/dev/sd{letter}" for letter in "fghijklmnop")
 """The names that EC2 recommends for EBS data volumes on HVM instances."""
 
+DEVICE_TAKEN = "device-taken"
+"""Code of an Attach that condemns the device name, and not the attachment."""
+
 FENCE_BUDGET = "fence-budget"
 """Code of a Stop that the fleet's budget did not let pass."""
 
@@ -174,12 +177,12 @@ def _attaches(facts: Facts, owner: str) -> list[tuple[Attach, Intent]]:
 
 def _refused_devices(facts: Facts, owner: str) -> set[str]:
     mine = _attaches(facts, owner)
-    return {attach.device for attach, i in mine if i.outcome is Outcome.REFUSED}
+    return {attach.device for attach, i in mine if i.code == DEVICE_TAKEN}
 
 
 def _meant_device(facts: Facts, volume: str, owner: str) -> str | None:
     """The device of an Attach that may yet happen or may be tried again: never two names."""
-    mine = [a for a, i in _attaches(facts, owner) if i.outcome is not Outcome.REFUSED]
+    mine = [a for a, i in _attaches(facts, owner) if i.code != DEVICE_TAKEN]
     return next((attach.device for attach in mine if attach.volume == volume), None)
 
 

@@ -199,7 +199,7 @@ def _attach(world: World, action: Attach) -> tuple[World, Outcome, str]:
     if any(a.volume == action.volume for a in world.cloud.attachments):
         return world, Outcome.REFUSED, "VolumeInUse"
     if any(a.device == action.device and a.node == action.node for a in world.cloud.attachments):
-        return world, Outcome.REFUSED, "InvalidParameterValue"
+        return world, Outcome.REFUSED, "device-taken"
     if world.host(action.node).power not in (Power.RUNNING, Power.STOPPED):
         return world, Outcome.REFUSED, "IncorrectState"
     at = At(action.volume, action.node, action.device, Attached.ATTACHING)
