@@ -23,6 +23,9 @@ PREFIX = 24
 BRIDGE = "br0"
 NOWHERE = "02:00:00:00:00:01"
 """No interface has this hardware address: what is sent there is lost, as EC2 loses it."""
+ROUTER = "02:00:00:00:00:02"
+"""The gateway's. Left to itself a bridge takes one of its ports', and changes it as hosts come and go: the
+others then lose the way to AWS until their neighbour entries have expired, for half a minute."""
 
 START_SECONDS = 10.0
 INSIDE = Path(__file__).parent / "inside"
@@ -54,7 +57,7 @@ class Network:
         self._holder = self._start(["unshare", "-n", "sleep", "infinity"])
         self._wait_for_namespace()
         self.ip(
-            f"link add {BRIDGE} type bridge mcast_snooping 0",
+            f"link add {BRIDGE} address {ROUTER} type bridge mcast_snooping 0",
             f"link set {BRIDGE} up",
             f"addr add {GATEWAY}/{PREFIX} dev {BRIDGE}",
             "link set lo up",
