@@ -64,13 +64,16 @@ class Cloud(Building):
         latencies: Latencies | None = None,
         machinery: Machinery | None = None,
         runtime: Path | None = None,
+        concurrency: int = 10,
     ) -> Cloud:
         """Serve an AWS with nothing in it but the lab's image.
 
         `port` 0 is any free one. `runtime`: the virtual environment that Lambda functions run
         in, by default `.venv-lambda` at the top of the checkout; it is needed only to invoke.
+        `concurrency`: environments per function, each a process of some 50 MB that costs half a
+        second of a core to start.
         """
-        chosen: dict[str, Any] = {"latencies": latencies or Latencies()}
+        chosen: dict[str, Any] = {"latencies": latencies or Latencies(), "concurrency": concurrency}
         if runtime is not None:
             chosen["runtime"] = runtime
         world = World(Settings(**chosen), machinery or Nothing())
