@@ -102,7 +102,8 @@ class Spool:
     def acknowledge(self, sequence: int) -> None:
         """Every word up to this one is done with."""
         with self._guard:
-            self._acknowledged = max(self._acknowledged, sequence)
+            # Never down, should another process have acknowledged more.
+            self._acknowledged = max(self._acknowledged, sequence, self._read_acknowledged())
             self._entries = [e for e in self._entries if e.sequence > self._acknowledged]
             try:
                 os.pwrite(self._descriptor("acknowledged"), b"%020d\n" % self._acknowledged, 0)
