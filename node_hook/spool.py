@@ -32,7 +32,7 @@ from node_hook import clock
 FILE_BYTES = 256 * 1024
 """Of each of the two files: room for some 600 words, ten hours of a flapping that never ends."""
 
-LOCK_SECONDS = 1.0
+LOCK_SECONDS = 2.0
 """How long to wait for another process. It holds the lock for one flush, a millisecond or ten."""
 
 WORD_BYTES = 4 * 1024

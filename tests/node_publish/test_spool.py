@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -110,8 +111,9 @@ def _append_many(directory: str, times: int, report: str) -> None:
             file.write(f"{entry.sequence}\n")
 
 
-def test_processes_at_once(tmp_path: Path) -> None:
+def test_processes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several processes append at once: no sequence twice, nothing lost."""
+    monkeypatch.setattr(spool, "LOCK_SECONDS", 30.0)  # however busy the machine is
     directory = tmp_path / "spool"
     workers = [
         multiprocessing.get_context("fork").Process(
@@ -122,7 +124,7 @@ def test_processes_at_once(tmp_path: Path) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(20)
+        worker.join(60)
     said = sorted(int(n) for i in range(3) for n in (tmp_path / f"report{i}").read_text().split())
     assert len(set(said)) == 180
     assert [e.sequence for e in Spool(str(directory)).refresh()] == said
@@ -151,15 +153,16 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     assert set(said[-200:]) <= set(found)
 
 
-def test_a_process_that_stops_with_the_lock(tmp_path: Path) -> None:
+def test_a_process_that_stops_with_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody frozen while it holds the lock delays a word by seconds; it is said all the same."""
+    monkeypatch.setattr(spool, "LOCK_SECONDS", 0.5)
     append(tmp_path, 1.0)
     lock = os.open(tmp_path / "lock", os.O_RDWR)
     fcntl.flock(lock, fcntl.LOCK_EX)
     mine = Spool(str(tmp_path))
     began = time.monotonic()
     entry = mine.append(2.0, text)
-    assert time.monotonic() - began < 2 * spool.LOCK_SECONDS
+    assert time.monotonic() - began < 10
     assert entry.trouble and mine.pending() == [entry]
     os.close(lock)
     later = mine.append(0.0, text)
