@@ -87,9 +87,15 @@ def accept(world: World, word: Word) -> World:
     others = tuple(w for w in record.words if w.node != word.node)
     words = tuple(sorted((*others, word), key=lambda w: w.node))
     record = replace(record, words=words, words_version=record.words_version + 1)
-    stale = {w for w in world.bus if w.node == word.node and w.sequence <= word.sequence}
-    bus = tuple(w for w in world.bus if w not in stale)  # they would change nothing any more
+    bus = tuple(w for w in world.bus if not _changes_nothing(w, word, world.now))
     return world.with_(record=record, bus=bus)
+
+
+def _changes_nothing(waiting: Word, accepted: Word, now: float) -> bool:
+    """Whether a word on the bus would be ignored, so that when it comes need not be explored."""
+    if waiting.node != accepted.node:
+        return False
+    return isinstance(ownership.accept(accepted, waiting, now), ownership.Ignored)
 
 
 # ------------------------------------------------------------------------------------- store
