@@ -23,10 +23,10 @@ class Show:
         self.console.width = min(self.console.width, WIDTH)
         self._begin = time.monotonic()
 
-    def say(self, text: str) -> None:
-        """A line of progress, with the time since the beginning."""
+    def say(self, text: str, *, whole: bool = True) -> None:
+        """A line of progress, with the time since the beginning; cut at the edge unless `whole`."""
         seconds = time.monotonic() - self._begin
-        self.console.print(f"[dim]{seconds:6.1f} s[/dim]  {text}")
+        self.console.print(f"[dim]{seconds:6.1f} s[/dim]  {text}", no_wrap=not whole, overflow="ellipsis")
 
     def outcome(self, outcome: Outcome) -> None:
         """A scenario's results."""
@@ -92,7 +92,8 @@ class Show:
         mark = (GOOD if shot.occurred else "[dim]·[/dim]") if shot.good else BAD
         outage = f"{shot.outage_seconds:5.1f} s" if shot.occurred else "       "
         to = shot.owner or "nobody"
-        self.say(f"{mark} {shot.number:>3} {shot.kind:<20} {outage}  → {to}  [dim]{shot.text[:200]}[/dim]")
+        text = f"{mark} {shot.number:>3} {shot.kind:<20} {outage}  → {to}  [dim]{shot.text}[/dim]"
+        self.say(text, whole=not shot.occurred)
         for verdict in shot.verdicts:
             if not verdict.holds:
                 self.console.print(f"    {BAD} [red]{verdict.name} {verdict.sentence}:[/red] {verdict.text}")
@@ -104,8 +105,8 @@ class Show:
         for kind, count in sorted(tally.histogram.items()):
             times = sorted(s.outage_seconds for s in tally.shots if s.kind == kind and s.occurred)
             bar = Text(f"    {kind:<20} {count:>4} ")
-            bar.append("█" * max(1, round(count / most * 30)), "blue")
-            bar.append(f"  outage {times[len(times) // 2]:.1f} s in the middle, {times[-1]:.1f} s at most")
+            bar.append("█" * max(1, round(count / most * 24)), "blue")
+            bar.append(f"  outage {times[len(times) // 2]:.1f} s, at most {times[-1]:.1f} s")
             self.console.print(bar)
         if tally.trouble:
             self.console.print(f"{BAD} [red]{tally.trouble}[/red]")
