@@ -104,7 +104,7 @@ def _changes_nothing(waiting: Word, accepted: Word, now: float) -> bool:
 def take(world: World, record: Record, holder: str) -> tuple[World, Record | None]:
     """The lease, if nobody holds an unexpired one."""
     lease = world.record.lease
-    if lease is not None and lease.until > world.now:
+    if lease is not None and lease.holder != holder and lease.until >= world.now:
         return world, None
     taken = Lease(holder, world.now + timing.LEASE_SECONDS)
     stored = replace(world.record, lease=taken, version=world.record.version + 1)
@@ -141,11 +141,11 @@ def _check_epochs(old: Record, new: Record) -> None:
 def give_up(world: World, record: Record, holder: str) -> tuple[World, bool]:
     """The lease goes back if no word came since the record was read."""
     stored, lease = world.record, world.record.lease
-    if lease is None or lease.holder != holder:
-        return world, True
     if stored.words_version != record.words_version:
         return world, False
-    return world.with_(record=replace(stored, lease=None, version=stored.version + 1)), True
+    if lease is None or lease.holder != holder or stored.version != record.version:
+        return world, True
+    return world.with_(record=replace(stored, lease=None)), True
 
 
 # --------------------------------------------------------------------------------------- EC2
@@ -164,11 +164,15 @@ def observe(world: World, cluster: Cluster) -> Observation:
     address = AddressView(cluster.addresses[0], f"eni-{holder}" if holder else None, holder or "", targets)
     return Observation(
         at=world.now,
-        instances=tuple(InstanceView(h.name, h.power) for h in world.hosts),
+        instances=tuple(InstanceView(h.name, h.power, _devices(world, h.name)) for h in world.hosts),
         volumes=tuple(views),
         addresses=(address,),
         answers=tuple(pair for pair in cloud.answers if pair[0] in wanted),
     )
+
+
+def _devices(world: World, node: str) -> tuple[str, ...]:
+    return tuple(sorted({a.device for a in world.cloud.attachments if a.node == node}))
 
 
 def call(world: World, cluster: Cluster, action: Mutation) -> tuple[World, Outcome, str]:
@@ -186,7 +190,9 @@ def call(world: World, cluster: Cluster, action: Mutation) -> tuple[World, Outco
 
 def _detach(world: World, cluster: Cluster, action: Detach) -> tuple[World, Outcome, str]:
     at = next((a for a in world.cloud.attachments if a.volume == action.volume), None)
-    if at is None or at.node != action.node:
+    if at is None:
+        return world, Outcome.DONE, "IncorrectState"
+    if at.node != action.node:
         return world, Outcome.DONE, "InvalidAttachment.NotFound"
     host = world.host(action.node)
     may_force = action.force and cluster.fence is FencePolicy.FORCE_DETACH
@@ -202,12 +208,12 @@ def _detach(world: World, cluster: Cluster, action: Detach) -> tuple[World, Outc
 
 
 def _attach(world: World, action: Attach) -> tuple[World, Outcome, str]:
-    if any(a.volume == action.volume for a in world.cloud.attachments):
-        return world, Outcome.REFUSED, "VolumeInUse"
-    if any(a.device == action.device and a.node == action.node for a in world.cloud.attachments):
-        return world, Outcome.REFUSED, "device-taken"
     if world.host(action.node).power not in (Power.RUNNING, Power.STOPPED):
-        return world, Outcome.REFUSED, "IncorrectState"
+        return world, Outcome.NOT_YET, "IncorrectState"
+    if any(a.volume == action.volume for a in world.cloud.attachments):
+        return world, Outcome.NOT_YET, "VolumeInUse"
+    if action.device in _devices(world, action.node):
+        return world, Outcome.REFUSED, "device-taken"
     at = At(action.volume, action.node, action.device, Attached.ATTACHING)
     attachments = tuple(sorted((*world.cloud.attachments, at)))
     return world.with_(cloud=replace(world.cloud, attachments=attachments)), Outcome.DONE, ""
@@ -232,8 +238,10 @@ def _stop(world: World, action: Fence) -> tuple[World, Outcome, str]:
 
 def _start(world: World, action: Start) -> tuple[World, Outcome, str]:
     host = world.host(action.node)
+    if host.power is Power.RUNNING:
+        return world, Outcome.DONE, ""
     if host.power is not Power.STOPPED:
-        return world, Outcome.REFUSED, "IncorrectInstanceState"
+        return world, Outcome.NOT_YET, "IncorrectInstanceState"
     return boot(world, host), Outcome.DONE, ""
 
 
