@@ -187,8 +187,9 @@ class Facts:
         return tuple(i for i in self.record.intents if is_open(i, self.now) and takes(i, node))
 
     def fence_intent(self, node: str) -> Intent | None:
-        """The Stop of this node in this epoch, if one was meant."""
-        mine = [i for i in self.record.intents if i.action == Fence(node)]
+        """The Stop of this node in this epoch, if one was meant and it was not started since."""
+        started = self.record.seat(node).started_at or 0.0
+        mine = [i for i in self.record.intents if i.action == Fence(node) and i.at > started]
         return next((i for i in reversed(mine) if i.epoch == self.record.epoch), None)
 
     # ---------------------------------------------------------------------------- resources

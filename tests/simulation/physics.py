@@ -39,8 +39,6 @@ from chalicelib.model import (
 from node_hook import duty
 from tests.simulation.world import At, Host, Mail, World
 
-BOOT_SECONDS = 8.0
-
 
 class Broken(AssertionError):
     """A guarantee does not hold: its name, and what was seen."""
@@ -268,8 +266,8 @@ def boot(world: World, host: Host) -> World:
         vrrp=Vrrp.BACKUP,
         hung=False,
         agent=True,
-        boots_at=world.now + BOOT_SECONDS,
-        next_beat=world.now + BOOT_SECONDS,
+        boots_at=world.now + world.cloud.boot_seconds,
+        next_beat=world.now + world.cloud.boot_seconds,
     )
     return world.with_host(new)
 

@@ -124,6 +124,8 @@ class Cloud:
     sent: int = 0
     sticks: bool = False
     """Stops stay in `stopping`."""
+    boot_seconds: float = 8.0
+    """From EC2's `running` to the host's first word."""
 
 
 @dataclass(frozen=True, slots=True)
