@@ -105,6 +105,12 @@ class Evidence:
     """Numbers in the ledger's files; None if nobody serves them."""
     ended: float = 0.0
     """When the evidence was taken."""
+    began: float = 0.0
+    """When the scenario began; moments are told from there."""
+
+    def moment(self, at: float) -> str:
+        """A moment for people."""
+        return f"at +{at - self.began:.2f} s"
 
     def record(self, at: float) -> Ec2:
         """EC2's records as they were then."""

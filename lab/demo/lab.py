@@ -9,12 +9,13 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lab.cloud import Cloud
 from lab.demo import plan, verdicts
-from lab.demo.evidence import Ec2, Evidence, Look
+from lab.demo.evidence import Ec2, Evidence, Look, Write, writes_from
 from lab.demo.trouble import NoFault, NotSeen
 from lab.demo.witness import Witness
 from lab.hosts import bounded
@@ -261,12 +262,12 @@ class Lab:
     def evidence(self, since: float) -> Evidence:
         """All that was seen since a moment. The client's log is read before the ledger is."""
         end = time.monotonic()
-        writes = self.witness.writes(self.client_log, 0.0)
-        seen = self.witness.evidence(since, self.client_log, None, end)
-        kept = self.kept()
-        return Evidence(
-            seen.volumes, seen.address, seen.looks, seen.records, seen.deliveries, writes, kept, end
-        )
+        writes: tuple[Write, ...] = ()
+        if self.client_log.exists():
+            with self.client_log.open(encoding="ascii") as lines:
+                writes = writes_from(lines)
+        seen = self.witness.evidence(since, end)
+        return replace(seen, writes=writes, kept=self.kept(), ended=end, began=since)
 
 
 def _emits(line: str, metric: str, since_ms: float) -> bool:

@@ -47,7 +47,7 @@ def one_mount(seen: Evidence) -> Verdict:
         for volume in seen.volumes:
             nodes = look.nodes(volume, live=True)
             if len(nodes) > 1:
-                broken.append(f"at {look.at:.2f} {volume} was mounted on {' and '.join(sorted(nodes))}")
+                broken.append(f"{seen.moment(look.at)} {volume} was mounted on {' and '.join(sorted(nodes))}")
     broken += _blind(seen)
     return _verdict("S1", "one node has a volume mounted", len(seen.looks), broken)
 
@@ -55,7 +55,7 @@ def one_mount(seen: Evidence) -> Verdict:
 def _blind(seen: Evidence) -> Iterator[str]:
     for early, late in pairwise(seen.looks):
         if late.at - early.at > BLIND_SECONDS:
-            yield f"nobody looked at the hosts from {early.at:.2f} to {late.at:.2f}"
+            yield f"nobody looked at the hosts for {late.at - early.at:.1f} s, {seen.moment(early.at)}"
 
 
 def stays_while_mounted(seen: Evidence) -> Verdict:
@@ -71,7 +71,7 @@ def stays_while_mounted(seen: Evidence) -> Verdict:
             checked += 1
             if not record.is_off(mount.node) and record.place(mount.volume) != mount.node:
                 broken.append(
-                    f"at {look.at:.2f} {mount.node} had {mount.volume} mounted, and EC2 had it"
+                    f"{seen.moment(look.at)} {mount.node} had {mount.volume} mounted, and EC2 had it"
                     f" {'on ' + str(record.place(mount.volume)) if record.place(mount.volume) else 'nowhere'}"
                 )
     return _verdict("S2", "a volume stays while it is mounted", checked, broken)
@@ -93,14 +93,15 @@ def epochs_grow(seen: Evidence) -> Verdict:
             asked = [d.epoch for d in seen.deliveries if _is_acquire(d.verb, d.node, node, d.at, look.at)]
             if max(asked, default=0) < highest.get(node, 0):
                 broken.append(
-                    f"at {look.at:.2f} {node} mounted for epoch {max(asked, default=0)} or earlier,"
+                    f"{seen.moment(look.at)} {node} mounted for epoch {max(asked, default=0)} or earlier,"
                     f" after it had executed {highest[node]}"
                 )
         mounts = look.mounts
         for node, epoch in look.epochs.items():
             checked += 1
             if epoch < highest.get(node, 0):
-                broken.append(f"at {look.at:.2f} {node} went back from epoch {highest[node]} to {epoch}")
+                moment = seen.moment(look.at)
+                broken.append(f"{moment} {node} went back from epoch {highest[node]} to {epoch}")
             highest[node] = max(epoch, highest.get(node, 0))
     return _verdict("S4", "no node executes an earlier epoch", checked, broken)
 
@@ -128,7 +129,7 @@ def address_follows(seen: Evidence) -> Verdict:
         later = next((look for look in seen.looks if look.at >= after.at), None)
         for mount in sorted(_still(old_mounts, later, after, new), key=lambda m: m.volume):
             broken.append(
-                f"at {after.at:.2f} {seen.address} moved to {new}, and {mount.node} still had"
+                f"{seen.moment(after.at)} {seen.address} moved to {new}, and {mount.node} still had"
                 f" {mount.volume} mounted"
             )
     return _verdict("S10", "the address moves after a release", checked, broken)

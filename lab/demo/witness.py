@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lab.cloud import Cloud, Delivery
 from lab.demo import evidence as seen
-from lab.demo.evidence import Ec2, Evidence, Look, Write
+from lab.demo.evidence import Ec2, Evidence, Look
 from lab.hosts import bounded
 from lab.hosts.hosts import Hosts
 
@@ -125,13 +125,10 @@ class Witness:
         """What EC2's records were since a moment, each change of them."""
         return [record for record in list(self._records) if record.at >= since]
 
-    def evidence(
-        self, since: float, client_log: Path, kept: frozenset[int] | None, until: float | None = None
-    ) -> Evidence:
-        """All that was seen from a moment on; the state at that moment comes first."""
-        end = until or time.monotonic()
-        looks = [look for look in list(self._looks) if look.at <= end]
-        records = [record for record in list(self._records) if record.at <= end]
+    def evidence(self, since: float, until: float) -> Evidence:
+        """What kernel, EC2 and SSM showed in a time; the state at its beginning comes first."""
+        looks = [look for look in list(self._looks) if look.at <= until]
+        records = [record for record in list(self._records) if record.at <= until]
         first_look = sum(look.at <= since for look in looks)
         first_record = sum(record.at <= since for record in records)
         return Evidence(
@@ -140,17 +137,7 @@ class Witness:
             looks=tuple(looks[max(0, first_look - 1) :]),
             records=tuple(records[max(0, first_record - 1) :]),
             deliveries=tuple(self._passage.deliveries),
-            writes=self.writes(client_log, since),
-            kept=kept,
-            ended=end,
         )
-
-    def writes(self, client_log: Path, since: float) -> tuple[Write, ...]:
-        """The client's writes sent from a moment on."""
-        if not client_log.exists():
-            return ()
-        with client_log.open(encoding="ascii") as lines:
-            return tuple(write for write in seen.writes_from(lines) if write.sent >= since)
 
     def _read_looks(self) -> None:
         with self._log.open(encoding="ascii") as file:

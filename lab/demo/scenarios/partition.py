@@ -55,13 +55,13 @@ def kept(lab: Lab, owner: str, since: float) -> Verdict:
     """Whether the owner had everything mounted, and the address, the whole time."""
     seen = lab.evidence(since)
     lost = [
-        f"at {look.at:.2f} {owner} did not have {volume} mounted"
+        f"{seen.moment(look.at)} {owner} did not have {volume} mounted"
         for look in seen.looks
         for volume in seen.volumes
         if owner not in look.nodes(volume, live=True)
     ]
     lost += [
-        f"at {record.at:.2f} the address was on {record.holder.get(plan.ADDRESS)}"
+        f"{seen.moment(record.at)} the address was on {record.holder.get(plan.ADDRESS)}"
         for record in seen.records
         if record.holder.get(plan.ADDRESS) != owner
     ]
