@@ -44,6 +44,9 @@ def script(scope: Scope, world: World, *, quiet: bool) -> Iterator[Step]:
 def happen(world: World, line: tuple[str, ...]) -> World:
     """One line of a script: a word, or something that befalls a host."""
     name, what = line[0], line[1]
+    if name == "describes":
+        shown = world.cloud.attachments if what == "freeze" else None
+        return world.with_(cloud=replace(world.cloud, shown=shown))
     if name == "boots":
         return world.with_(cloud=replace(world.cloud, boot_seconds=float(line[2])))
     if name == "stops":

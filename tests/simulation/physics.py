@@ -154,8 +154,9 @@ def observe(world: World, cluster: Cluster) -> Observation:
     cloud = world.cloud
     wanted = {a.id for seat in world.record.seats for a in seat.asked if a.answer is None}
     views = []
+    shown = cloud.attachments if cloud.shown is None else cloud.shown
     for volume in cluster.volumes:
-        mine = [a for a in cloud.attachments if a.volume == volume]
+        mine = [a for a in shown if a.volume == volume]
         views.append(VolumeView(volume, tuple(Attachment(a.node, a.device, a.state) for a in mine)))
     targets = tuple((n, f"eni-{n}") for n in cluster.nodes)
     holder = cloud.holder

@@ -11,6 +11,7 @@ can, always in the same order, and no time passes.
     a ill damaged         every Acquire on a fails so: damaged, health, … (`a ill` ends it)
     v at b                somebody else puts a volume, or `address`, there; `nowhere` takes it away
     stops stick           an instance that is stopped stays in `stopping` (`stops work` ends it)
+    describes freeze      Describes show the attachments as they are now, until `describes work`
     boots take 60         from EC2's `running` to a host's first word, in seconds
     cut a / heal a        a's words do not reach Baton, / reach it again
     hold a / free a       commands do not reach a's agent, / reach it

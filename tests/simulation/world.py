@@ -124,6 +124,8 @@ class Cloud:
     sent: int = 0
     sticks: bool = False
     """Stops stay in `stopping`."""
+    shown: tuple[At, ...] | None = None
+    """Attachments that Describes show although they are others by now; None if none are stale."""
     boot_seconds: float = 8.0
     """From EC2's `running` to the host's first word."""
 
