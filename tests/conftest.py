@@ -1,9 +1,9 @@
 """What holds for every test: marks by directory, hypothesis' profiles, and nothing left behind.
 
-A folder `tests/lab_*` holds tests that boot hosts: they need root, and are skipped without it. Temporary
-files of a whole run lie under one folder, and its processes carry one environment variable; so at
-its end a process, mount, loop device or namespace that is still there can be told to be ours,
-whatever else runs on the machine.
+A folder `tests/lab_*` holds tests of the lab, most of which boot hosts: those need root, and are
+skipped without it. Temporary files of a whole run lie under one folder, and its processes carry one
+environment variable; so at its end a process, mount, loop device or namespace that is still there
+can be told to be ours, whatever else runs on the machine.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ import pytest
 
 HERE: Final = Path(__file__).parent
 RUN: Final = "BATON_TEST_RUN"
+PREFIX: Final = "baton-run-"
+STALE_SECONDS: Final = 26 * 3600.0
+"""A run's folder this old was left by one that was killed: the longest runs for a day."""
+NO_HOSTS: Final = "lab_cloud"
+"""The embedded AWS: it needs Linux, and no root."""
 GONE_SECONDS: Final = 10.0
 """Clean-up of a namespace's mounts and processes goes on for a moment after its last process ended."""
 
@@ -31,31 +36,40 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, prin
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
-def why_no_lab() -> str:
-    """Why hosts cannot be booted here; empty if they can."""
+def why_no_lab(folder: str) -> str:
+    """Why this folder's part of the lab cannot run here; empty if it can."""
     if sys.platform != "linux":
         return "needs Linux: network namespaces and loop devices"
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and folder != NO_HOSTS:
         return "needs root: network namespaces and loop devices"
     return ""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what needs a lab, and skips it where there can be none."""
-    reason = why_no_lab()
     for item in items:
-        if any(part.startswith("lab_") for part in item.path.relative_to(HERE).parts[:-1]):
-            item.add_marker(pytest.mark.lab)
-            if reason:
-                item.add_marker(pytest.mark.skip(reason=reason))
+        for folder in item.path.relative_to(HERE).parts[:-1]:
+            if folder.startswith("lab_"):
+                item.add_marker(pytest.mark.lab)
+                if reason := why_no_lab(folder):
+                    item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Gives the run its folder and its name; workers inherit both from the one that starts them."""
     if hasattr(config, "workerinput"):
         return
-    folder = tempfile.mkdtemp(prefix="baton-")
+    remove_stale(Path(tempfile.gettempdir()))
+    folder = tempfile.mkdtemp(prefix=PREFIX)
     os.environ[RUN] = os.environ["TMPDIR"] = tempfile.tempdir = folder
+
+
+def remove_stale(where: Path) -> None:
+    """Removes what runs that were killed long ago left, unless something of theirs still lives."""
+    for folder in where.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > STALE_SECONDS and not leftovers(str(folder)):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

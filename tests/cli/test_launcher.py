@@ -97,10 +97,45 @@ def test_programs_that_are_missing_name_their_packages(
 ) -> None:
     """On a machine with nothing, every package; each once."""
     monkeypatch.setattr(launcher, "SYSTEM_PATH", str(tmp_path))
-    assert launcher.missing_packages() == sorted(set(launcher.DEBIAN.values()))
+    assert launcher.missing_packages(launcher.DEBIAN) == sorted(set(launcher.DEBIAN.values()))
     (tmp_path / "keepalived").write_text("#!/bin/sh\n")
     (tmp_path / "keepalived").chmod(0o755)
-    assert "keepalived" not in launcher.missing_packages()
+    assert "keepalived" not in launcher.missing_packages(launcher.DEBIAN)
+
+
+def test_tests_go_on_without_what_only_some_need(
+    launcher: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The demo asks for nothing that only tests run; a test's program that cannot be had is named."""
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    wanted: list[str] = []
+    monkeypatch.setattr(launcher, "missing_packages", lambda of: ["npm"] if "npm" in of else [])
+    monkeypatch.setattr(launcher, "install_packages", lambda packages: bool(wanted.extend(packages)))
+    launcher.prepare_lab("demo")
+    assert wanted == []
+    launcher.prepare_lab("test")
+    assert "going on without npm" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        ([], False),
+        (["demo"], True),
+        (["test"], True),
+        (["test", "--quick"], False),
+        (["test", "--help"], False),
+        (["status"], False),
+    ],
+)
+def test_who_runs_deployed_functions(
+    launcher: Any, monkeypatch: pytest.MonkeyPatch, arguments: list[str], wanted: bool
+) -> None:
+    """The embedded AWS is tested without root as well."""
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert launcher.lambda_wanted(arguments) is wanted
 
 
 def test_a_command_that_hangs_is_stopped(

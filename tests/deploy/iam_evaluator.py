@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -88,7 +89,10 @@ def _installed() -> None:
         if os.environ.get("CI"):
             pytest.fail(missing)
         pytest.skip(missing)
-    if (HERE / "node_modules" / "@cloud-copilot" / "iam-simulate").is_dir():
-        return
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    subprocess.run(command, cwd=HERE, check=True, timeout=INSTALL_SECONDS, stdout=subprocess.DEVNULL)
+    with (HERE / "package-lock.json").open() as lock:
+        # Two workers may come here at once, and `npm ci` begins by removing what is there.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (HERE / "node_modules" / ".package-lock.json").exists():  # npm writes it last
+            return
+        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        subprocess.run(command, cwd=HERE, check=True, timeout=INSTALL_SECONDS, stdout=subprocess.DEVNULL)
