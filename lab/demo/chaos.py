@@ -16,7 +16,7 @@ from lab.demo.evidence import longest_silence
 from lab.demo.faults import KINDS, Kind
 from lab.demo.lab import Lab
 from lab.demo.restore import restore
-from lab.demo.trouble import NoFault, NotSeen, Trouble
+from lab.demo.trouble import FAILURES, Trouble
 from lab.demo.verdicts import Verdict, judge
 
 FENCES_MOST = 4
@@ -104,7 +104,7 @@ def shoot(lab: Lab, kind: Kind, number: int, rng: Random) -> Shot:
     begin = time.monotonic()
     try:
         text, occurred = kind.bring_about(lab, rng), True
-    except (NoFault, NotSeen) as missing:
+    except FAILURES as missing:
         text, occurred = str(missing), False
     # Nobody mends anything yet: what was killed stays dead, and the cluster settles all the same.
     lab.await_settled(CHAOS_SETTLE_SECONDS, must=False)

@@ -11,7 +11,7 @@ from lab.demo.evidence import longest_silence
 from lab.demo.lab import Lab
 from lab.demo.scenario import Played, Scenario
 from lab.demo.timeline import Step, timeline
-from lab.demo.trouble import Trouble
+from lab.demo.trouble import FAILURES
 from lab.demo.verdicts import Verdict, judge
 
 
@@ -48,7 +48,7 @@ def perform(lab: Lab, scenarios: Sequence[Scenario], *, go_on: bool = True) -> I
             return
         try:
             restore.restore(lab)
-        except Trouble as trouble:
+        except FAILURES as trouble:
             lost = Scenario("between scenarios", "everything is mended by the operator", scenario.play)
             yield Outcome(lost, 0.0, trouble=str(trouble))
             return
@@ -59,7 +59,7 @@ def perform_one(lab: Lab, scenario: Scenario) -> Outcome:
     begin = time.monotonic()
     try:
         played = scenario.play(lab)
-    except Trouble as trouble:
+    except FAILURES as trouble:
         # What was seen is judged all the same: it may be the reason.
         verdicts = judge(lab.evidence(begin))
         return Outcome(scenario, time.monotonic() - begin, verdicts, trouble=str(trouble))

@@ -13,7 +13,7 @@ from lab.demo.scenario import Scenario
 from lab.demo.scenarios import ALL, named
 from lab.demo.show import Show
 from lab.demo.stage import stage
-from lab.demo.trouble import Trouble
+from lab.demo.trouble import FAILURES
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def run(wanted: Wanted, show: Show | None = None) -> bool:
             outcomes = play_all(lab, scenarios, shown, broken=bool(wanted.broken_as))
             if wanted.keep:
                 keep(lab, shown)
-    except Trouble as trouble:
+    except FAILURES as trouble:
         shown.say(f"[red]{trouble}[/red]")
         return False
     return shown.sum(outcomes)
@@ -73,7 +73,7 @@ def run_chaos(faults: int, seed: int, show: Show | None = None) -> bool:
             for shot in chaos.run(lab, faults, seed):
                 tally.shots.append(shot)
                 shown.shot(shot)
-    except Trouble as trouble:
+    except FAILURES as trouble:
         tally.trouble = str(trouble)
     shown.tally(tally, seed)
     return tally.good

@@ -127,6 +127,8 @@ def raise_curtain(cloud: Cloud, hosts: Hosts, say: Say, broken_as: str) -> Lab:
     for name, node in nodes.items():
         hosts.add(node_spec(cloud, name, node, nodes, definition, endpoint))
     hosts.add(Spec(instance=plan.CLIENT, name=plan.CLIENT, address=plan.CLIENT_ADDRESS, files=client_files()))
+    # As on EC2: an address that no interface holds leads nowhere, whatever ARP says.
+    hosts.moved(plan.ADDRESS, None, None)
     witness = Witness(cloud, hosts, passage)
     witness.start({node.id: name for name, node in nodes.items()}, volumes, plan.ADDRESS)
     lab = Lab(cloud, hosts, witness, {name: node.id for name, node in nodes.items()}, tuple(volumes))
