@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from lab.demo.chaos import Shot, Tally
@@ -69,6 +71,8 @@ class Show:
         bad = [outcome for outcome in outcomes if not outcome.good]
         unchecked = self._unchecked(outcomes) if len(outcomes) > 1 else []
         self.console.print()
+        if len(outcomes) > 1:
+            self.console.print(_table(outcomes))
         for name in unchecked:
             self.console.print(f"{BAD} {name} never had anything to look at: it proves nothing")
         seconds = time.monotonic() - self._begin
@@ -126,6 +130,27 @@ class Show:
         for key, value in lab.cloud.environment().items():
             self.console.print(f"    export {key}={value}")
         self.console.print("    ./baton status --stage lab")
+
+
+def _table(outcomes: list[Outcome]) -> Table:
+    """All scenarios at a glance."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("scenario")
+    table.add_column("owner")
+    table.add_column("client's outage", justify="right")
+    table.add_column("took", justify="right")
+    table.add_column("guarantees")
+    for outcome in outcomes:
+        red = [verdict.name for verdict in outcome.verdicts if not verdict.holds]
+        red += ["proves nothing"] if outcome.trouble else []
+        table.add_row(
+            outcome.scenario.name,
+            _way(outcome),
+            f"{outcome.outage_seconds * 1000:,.0f} ms",
+            f"{outcome.seconds:.0f} s",
+            f"[red]{', '.join(red)}[/red]" if red else "[green]held[/green]",
+        )
+    return table
 
 
 def _way(outcome: Outcome) -> str:
