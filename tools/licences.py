@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from importlib import metadata
@@ -23,8 +24,13 @@ DEBIAN: Final = {
     "psmisc": "GPL-2.0-or-later",
     "lsof": "lsof's own permissive licence",
     "curl": "curl",
+    "fdisk": "GPL-2.0-or-later",
+    "strace": "LGPL-2.1-or-later",
+    "nodejs": "MIT, and those of the libraries in it",
+    "npm": "Artistic-2.0",
 }
-"""Installed by Debian's own package manager, for the lab only, and run as programs."""
+"""Installed by Debian's own package manager, for the lab and its tests only, and run as programs."""
+EVALUATOR: Final = "tests/deploy/iam/package-lock.json"
 
 
 def pinned(name: str) -> list[str]:
@@ -57,10 +63,20 @@ def lines() -> Iterator[str]:
     for package in sorted(set(pinned("requirements-dev.txt")) | set(pinned("requirements-lambda.txt"))):
         yield f"| {package} | {metadata.version(package)} | {licence(package)} |"
     yield ""
-    yield "| Debian package, for the lab | licence |"
+    yield "| Debian package, for the lab and its tests | licence |"
     yield "|---|---|"
     for package, name in DEBIAN.items():
         yield f"| {package} | {name} |"
+    yield ""
+    yield "An IAM evaluator that is not ours checks the policies in `tests/deploy`. It is under the AGPL: a"
+    yield "tool of the tests alone, fetched by `npm ci`, run unchanged in a process of its own, never shipped."
+    yield ""
+    yield "| npm package, for tests | version | licence |"
+    yield "|---|---|---|"
+    locked = json.loads((ROOT / EVALUATOR).read_text())["packages"]
+    for place, package in sorted(locked.items()):
+        if place:
+            yield f"| {place.removeprefix('node_modules/')} | {package['version']} | {package['license']} |"
 
 
 if __name__ == "__main__":

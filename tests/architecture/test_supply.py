@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from importlib import metadata
@@ -72,3 +73,13 @@ def test_each_package_has_its_licence_listed() -> None:
     assert {name: listed.get(name) for name in wanted} == wanted
 
 
+def test_each_tool_of_the_tests_has_its_licence_listed() -> None:
+    """What the launcher installs, and what npm does."""
+    text = (ROOT / "LICENSES.md").read_text()
+    tables = re.findall(r"^DEBIAN\w* = \{.*?^\}", (ROOT / "baton").read_text(), re.MULTILINE | re.DOTALL)
+    debian = {package for table in tables for package in re.findall(r': "([\w.+-]+)",', table)}
+    lock = json.loads((ROOT / "tests" / "deploy" / "iam" / "package-lock.json").read_text())
+    npm = {place.removeprefix("node_modules/") for place in lock["packages"] if place}
+    assert {"keepalived", "npm"} <= debian and npm
+    cells = re.findall(r"^\| ([^|]+) \|", text, re.MULTILINE)
+    assert (debian | npm) - {name for cell in cells for name in cell.split(", ")} == set()
