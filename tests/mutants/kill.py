@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.mutants.table import Mutant
@@ -38,19 +40,22 @@ def copy(directory: Path) -> None:
         shutil.copytree(CHECKOUT / part, directory / part, ignore=quiet)
 
 
-def mutate(directory: Path, mutant: Mutant) -> None:
-    """Take the guard out. Raises ValueError if its text does not stand there exactly once."""
+@contextmanager
+def mutated(directory: Path, mutant: Mutant) -> Iterator[None]:
+    """The copy without the guard, while the block lasts.
+
+    Raises ValueError if the guard's text does not stand there exactly once.
+    """
     path = directory / mutant.file
     source = path.read_text()
     found = source.count(mutant.old)
     if found != 1:
         raise ValueError(f"{mutant.guard}: its text stands {found} times in {mutant.file}")
     path.write_text(source.replace(mutant.old, mutant.new))
-
-
-def restore(directory: Path, mutant: Mutant) -> None:
-    """Put the guard back."""
-    shutil.copyfile(CHECKOUT / mutant.file, directory / mutant.file)
+    try:
+        yield
+    finally:
+        path.write_text(source)
 
 
 def missed_by(directory: Path, stories: list[str]) -> list[str]:

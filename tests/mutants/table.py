@@ -45,7 +45,7 @@ MUTANTS = (
     Mutant(
         "a node that boots does not claim with its old word",
         FACTS,
-        "            and not self.is_booting(node)\n",
+        "            and not self.is_booting(node)\n        )\n\n    def is_fresh",
         "",
         "?",
     ),
