@@ -20,10 +20,16 @@ from infra.names import STAGE_TAG, BadStage, Names
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--stage", envvar="BATON_STAGE", required=True, help="Name of the deployment.")
-@click.option("--region", help="AWS region; else AWS_REGION.")
+@click.option(
+    "--stage",
+    envvar="BATON_STAGE",
+    required=True,
+    metavar="NAME",
+    help="The stage, for example prod; or BATON_STAGE.",
+)
+@click.option("--region", metavar="NAME", help="AWS region; or AWS_REGION.")
 @click.option("--dry-run", is_flag=True, help="Check and compare, and change nothing.")
-@click.option("--anyway", is_flag=True, help="In spite of problems that the preflight found.")
+@click.option("--anyway", is_flag=True, help="Put it into force in spite of problems.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def command(file: Path, stage: str, region: str | None, dry_run: bool, anyway: bool, yes: bool) -> None:
     """Check a cluster's definition in FILE, show what changes, and put it into force."""

@@ -20,10 +20,16 @@ UNKNOWN = 2
 
 @click.command()
 @click.argument("cluster")
-@click.option("--stage", envvar="BATON_STAGE", required=True, help="Name of the deployment.")
-@click.option("--region", help="AWS region; else AWS_REGION.")
+@click.option(
+    "--stage",
+    envvar="BATON_STAGE",
+    required=True,
+    metavar="NAME",
+    help="The stage, for example prod; or BATON_STAGE.",
+)
+@click.option("--region", metavar="NAME", help="AWS region; or AWS_REGION.")
 @click.option("--no-nodes", is_flag=True, help="Ask AWS only, and not the nodes.")
-@click.option("--json", "machine", is_flag=True, help="For machines.")
+@click.option("--json", "machine", is_flag=True, help="For programs: JSON on stdout.")
 def command(cluster: str, stage: str, region: str | None, no_nodes: bool, machine: bool) -> None:
     """Find what would stop the next hand-over of CLUSTER, with the remedy for each.
 

@@ -36,8 +36,14 @@ def steps(account: Account, names: Names, parameters: dict[str, str]) -> list[St
 
 
 @click.command()
-@click.option("--stage", envvar="BATON_STAGE", required=True, help="Name of the deployment.")
-@click.option("--region", help="AWS region; else AWS_REGION.")
+@click.option(
+    "--stage",
+    envvar="BATON_STAGE",
+    required=True,
+    metavar="NAME",
+    help="The stage, for example prod; or BATON_STAGE.",
+)
+@click.option("--region", metavar="NAME", help="AWS region; or AWS_REGION.")
 @click.option("--account", "expected", help="Refuse to work in any other AWS account.")
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 @click.option("--alarm-email", help="Where alarms are mailed.")

@@ -12,8 +12,14 @@ from infra.stack import SupportStack
 
 
 @click.command()
-@click.option("--stage", envvar="BATON_STAGE", required=True, help="Name of the deployment.")
-@click.option("--region", help="AWS region; else AWS_REGION.")
+@click.option(
+    "--stage",
+    envvar="BATON_STAGE",
+    required=True,
+    metavar="NAME",
+    help="The stage, for example prod; or BATON_STAGE.",
+)
+@click.option("--region", metavar="NAME", help="AWS region; or AWS_REGION.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def command(stage: str, region: str | None, yes: bool) -> None:
     """Remove a stage from AWS. Data volumes, addresses and instances stay as they are.

@@ -33,8 +33,8 @@ ENDED: Final = frozenset({"Success", "Failed", "Cancelled", "TimedOut", "Undeliv
 @click.argument("cluster")
 @click.option("--to", "target", metavar="NODE", help="The node that must take over.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen, and change nothing.")
-@click.option("--anyway", is_flag=True, help="Although no other node is known to be ready.")
-@click.option("--wait", default=180.0, show_default=True, metavar="SECONDS", help="Follow it so long.")
+@click.option("--anyway", is_flag=True, help="Hand over even if no other node is known to be ready.")
+@click.option("--wait", default=180.0, show_default=True, metavar="SECONDS", help="How long to follow it.")
 @why_option
 @as_json
 @in_stage

@@ -189,11 +189,15 @@ def _interrupt(*_: object) -> None:
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Without hosts and without what takes long.")
-@click.option("--long", "long_", is_flag=True, help="With what takes hours.")
+@click.option("--quick", is_flag=True, help="Leave out hosts and slow tests: a minute and a half, no root.")
+@click.option("--long", "long_", is_flag=True, help="Include what takes hours.")
 @click.argument("paths", nargs=-1)
 def command(quick: bool, long_: bool, paths: tuple[str, ...]) -> None:
-    """Run the tests: all of them, or those in PATHS without the static checks."""
+    """Run every test after the static checks, or the tests in PATHS alone.
+
+    Tests that boot hosts need root on Linux and are skipped elsewhere. Nothing outlives the run: it
+    ends after 30 minutes, or BATON_TEST_MINUTES, whatever hangs. Exit status 1 if anything failed.
+    """
     minutes = float(os.environ.get("BATON_TEST_MINUTES", LONG_MINUTES if long_ else MINUTES))
     os.chdir(ROOT)
     signal.signal(signal.SIGTERM, _interrupt)

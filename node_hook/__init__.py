@@ -1,1 +1,1 @@
-"""What runs on a node. Standard library only; publishing borrows the distribution's botocore."""
+"""What runs on a node. Standard library only; the distribution's botocore finds the credentials."""

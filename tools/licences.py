@@ -69,7 +69,7 @@ def lines() -> Iterator[str]:
         yield f"| {package} | {name} |"
     yield ""
     yield "An IAM evaluator that is not ours checks the policies in `tests/deploy`. It is under the AGPL: a"
-    yield "tool of the tests alone, fetched by `npm ci`, run unchanged in a process of its own, never shipped."
+    yield "tool of the tests alone, fetched by `npm ci`, run unchanged in its own process, never shipped."
     yield ""
     yield "| npm package, for tests | version | licence |"
     yield "|---|---|---|"
