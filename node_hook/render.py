@@ -22,6 +22,9 @@ HIGHEST_PRIORITY = 254
 ADVERT_SECONDS = 1.0
 """EC2 hosts have been seen to pause for 2.8 s: below a second that is a false failover."""
 
+VRRP_VERSION = 3
+"""Version 2 knows whole seconds only."""
+
 
 class CannotRender(ValueError):
     """The definition and the nodes' addresses do not make a configuration; the text says why."""
@@ -48,7 +51,6 @@ def keepalived_conf(
     hosts: Mapping[str, str],
     *,
     stage: str,
-    version: int = 3,
     run: str = "/run/baton",
 ) -> str:
     """keepalived.conf of one node. `hosts` gives each node's primary private address."""
@@ -63,6 +65,7 @@ def keepalived_conf(
     if not addresses:
         raise CannotRender("the cluster has no service address: keepalived elects for one")
     name = definition["name"]
+    version = int(wanted.get("vrrp_version", VRRP_VERSION))
     return Template(_template()).substitute(
         node=node,
         cluster=name,

@@ -27,18 +27,17 @@ DEFINITION: dict[str, Any] = {
     "units": ["ledger.service"],
 }
 BY_TAG = {**DEFINITION, "nodes": {"tag": "baton:cluster", "value": "orders"}}
-CASES: list[tuple[str, dict[str, Any], int]] = [
-    ("plain", {}, 3),
-    ("preempt", {"keepalived": {"preempt": True}}, 3),
-    ("quick", {"keepalived": {"advert_seconds": 0.1, "router_id": 7}}, 3),
-    ("version 2", {"keepalived": {"advert_seconds": 2}}, 2),
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("plain", {}),
+    ("preempt", {"keepalived": {"preempt": True}}),
+    ("quick", {"keepalived": {"advert_seconds": 0.1, "router_id": 7}}),
+    ("version 2", {"keepalived": {"advert_seconds": 2, "vrrp_version": 2}}),
     (
         "two interfaces",
         {"addresses": [*DEFINITION["addresses"], {"address": "10.8.0.100", "interface": "v1", "prefix": 24}]},
-        3,
     ),
-    ("priorities", {"nodes": [{"id": n, "priority": 100 + i} for i, n in enumerate(HOSTS)]}, 3),
-    ("tag", {"nodes": BY_TAG["nodes"]}, 3),
+    ("priorities", {"nodes": [{"id": n, "priority": 100 + i} for i, n in enumerate(HOSTS)]}),
+    ("tag", {"nodes": BY_TAG["nodes"]}),
 ]
 
 
@@ -48,14 +47,12 @@ def blocks(text: str) -> str:
 
 
 @pytest.mark.skipif(not shutil.which("keepalived") or not shutil.which("unshare"), reason="needs keepalived")
-@pytest.mark.parametrize(("name", "change", "version"), CASES)
-def test_keepalived_takes_it(tmp_path: Path, name: str, change: dict[str, Any], version: int) -> None:
+@pytest.mark.parametrize(("name", "change"), CASES)
+def test_keepalived_takes_it(tmp_path: Path, name: str, change: dict[str, Any]) -> None:
     """`--config-test` exits 0 and complains about nothing, on each node."""
     for node in HOSTS:
         path = tmp_path / f"{node}.conf"
-        path.write_text(
-            render.keepalived_conf({**DEFINITION, **change}, node, HOSTS, stage="prod", version=version)
-        )
+        path.write_text(render.keepalived_conf({**DEFINITION, **change}, node, HOSTS, stage="prod"))
         links = "ip link add v0 type veth peer name v1; ip address add 10.9.0.11/24 dev v0"
         done = subprocess.run(
             ["unshare", "-rn", "sh", "-c", f"{links}; exec keepalived --config-test -f {path}"],
@@ -94,24 +91,20 @@ def test_peers_are_the_others_and_priorities_differ() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "hosts", "version", "says"),
+    ("change", "hosts", "says"),
     [
-        ({"keepalived": {"advert_seconds": 0.5}}, HOSTS, 2, "whole seconds"),
-        ({"keepalived": {"advert_seconds": 0.125}}, HOSTS, 3, "steps of 0.01"),
-        ({"nodes": [{"id": n, "priority": 100} for n in HOSTS]}, HOSTS, 3, "same priority"),
-        ({"addresses": []}, HOSTS, 3, "no service address"),
-        ({}, {"i-0aaaaaaaaaaaaaaaa": "10.9.0.11"}, 3, "address is not known"),
-        ({"nodes": [{"id": "i-0aaaaaaaaaaaaaaaa"}]}, HOSTS, 3, "no peer"),
+        ({"keepalived": {"advert_seconds": 0.5, "vrrp_version": 2}}, HOSTS, "whole seconds"),
+        ({"keepalived": {"advert_seconds": 0.125}}, HOSTS, "steps of 0.01"),
+        ({"nodes": [{"id": n, "priority": 100} for n in HOSTS]}, HOSTS, "same priority"),
+        ({"addresses": []}, HOSTS, "no service address"),
+        ({}, {"i-0aaaaaaaaaaaaaaaa": "10.9.0.11"}, "address is not known"),
+        ({"nodes": [{"id": "i-0aaaaaaaaaaaaaaaa"}]}, HOSTS, "no peer"),
     ],
 )
-def test_what_cannot_work_is_not_rendered(
-    change: dict[str, Any], hosts: dict[str, str], version: int, says: str
-) -> None:
+def test_what_cannot_work_is_not_rendered(change: dict[str, Any], hosts: dict[str, str], says: str) -> None:
     """The reason is a sentence."""
     with pytest.raises(render.CannotRender, match=says):
-        render.keepalived_conf(
-            {**DEFINITION, **change}, "i-0aaaaaaaaaaaaaaaa", hosts, stage="p", version=version
-        )
+        render.keepalived_conf({**DEFINITION, **change}, "i-0aaaaaaaaaaaaaaaa", hosts, stage="p")
 
 
 @given(st.lists(st.integers(0, 15), min_size=2, max_size=16, unique=True))
