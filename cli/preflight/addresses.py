@@ -9,6 +9,17 @@ from typing import Final
 from cli.preflight.facts import Facts, Finding, Raw, Severity, interfaces_of
 
 
+def exist(facts: Facts) -> Iterator[Finding]:
+    """VRRP elects for an address: keepalived takes no instance without one."""
+    if not facts.addresses:
+        yield Finding(
+            "address",
+            str(facts.document["name"]),
+            "the cluster has no service address, and keepalived elects no master without one",
+            "Give it an address of the nodes' subnet, even if no client uses it.",
+        )
+
+
 def have_a_target(facts: Facts) -> Iterator[Finding]:
     """Each node has a tagged interface in the address's own subnet."""
     for address in facts.addresses:
@@ -118,4 +129,4 @@ def _subnet_of(facts: Facts, address: str) -> str | None:
     return None
 
 
-CHECKS: Final = (have_a_target, belong_to_nobody_else, are_reserved, find_a_slot)
+CHECKS: Final = (exist, have_a_target, belong_to_nobody_else, are_reserved, find_a_slot)

@@ -380,6 +380,11 @@ DEFECTS: dict[str, tuple[str, str, Callable[[], Facts]]] = {
         B,
         lambda: changed(lambda f: host_of(f).update(net_utils=["/usr/sbin/ec2ifup"])),
     ),
+    "no address": (
+        "address",
+        "orders",
+        lambda: changed(lambda f: f.document.update(addresses=[])),
+    ),
     "keepalived is missing": (
         "keepalived",
         B,
