@@ -25,7 +25,9 @@ def ground() -> Iterator[Ground]:
 @pytest.fixture
 def emulated(ground: Ground) -> Iterator[Emulated]:
     """A cluster at rest in the emulator; nothing went wrong inside it, or against the models."""
-    yield Emulated(ground)
+    made = Emulated(ground)
+    yield made
+    made.leave()
     ground.cloud.faults.clear()
     problems = [*ground.cloud.problems, *ground.tape.wrong]
     ground.cloud.problems.clear()

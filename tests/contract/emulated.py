@@ -17,7 +17,7 @@ from chalicelib.model import Action, Attach, Cluster, Detach, Fence, Move, Obser
 from chalicelib.store import Store
 from chalicelib.together import Together
 from lab.cloud import Cloud, Delivery
-from lab.cloud.building import Net
+from lab.cloud.building import Net, Node
 from lab.cloud.run_command import TERMINAL
 from tests.contract.ports import Told
 from tests.contract.reading import Tape, watched
@@ -59,6 +59,8 @@ class Ground:
         self.machines = Machines()
         self.tape = Tape()
         self.table = f"baton-{STAGE}"
+        self.spare: list[list[Node]] = []
+        """Nodes that a test left as it found them."""
         self.net: Net = cloud.network("10.9.0.0/16", "10.9.0.0/24")
         cloud.use(self.machines)
         self.ec2, self.ssm, self.dynamodb = (
@@ -101,7 +103,8 @@ class Emulated:
     def __init__(self, ground: Ground) -> None:
         self._ground, self._cloud = ground, ground.cloud
         number = next(_numbers)
-        nodes = [self._cloud.launch(ground.net, name, wait=False) for name in ("a", "b")]
+        nodes = ground.spare.pop() if ground.spare else self._launch()
+        self._nodes = nodes
         self._interfaces = {node.id: node.interface for node in nodes}
         self._volumes = tuple(self._cloud.volume() for _ in range(2))
         name = f"c{number}"
@@ -117,6 +120,15 @@ class Emulated:
         self._store = Store(ground.dynamodb, ground.table)
         self._cloud.until(self._is_settled, SETTLE_SECONDS)
         self._hold()
+
+    def _launch(self) -> list[Node]:
+        return [self._cloud.launch(self._ground.net, name, wait=False) for name in ("a", "b")]
+
+    def leave(self) -> None:
+        """Leave the nodes to the next test if they are as they were."""
+        is_free = all(self._cloud.attachment(volume) is None for volume in self._volumes)
+        if is_free and all(self._cloud.state(node) == "running" for node in self._interfaces):
+            self._ground.spare.append(self._nodes)
 
     def interface(self, node: str) -> str:
         return self._interfaces[node]
