@@ -49,6 +49,10 @@ LATENCIES: Final = Latencies(
 """About a third of AWS's figures, so that ten scenarios fit into three minutes; a minute of the
 schedule lasts 3 s, so that what only the sweep repairs is seen to be repaired."""
 
+CONCURRENCY: Final = 3
+"""Lambda environments of each function: one drives, the others take words. Each new one costs half a
+second of a core here, and with many of them a slow machine only becomes slower."""
+
 
 @dataclass(frozen=True, slots=True)
 class Disk:

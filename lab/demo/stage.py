@@ -61,7 +61,10 @@ def stage(say: Say, broken_as: str = "", base: Path = BASE) -> Iterator[Lab]:
     os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
     hosts = Hosts.open(base)
     try:
-        with Cloud.start(latencies=plan.LATENCIES) as cloud, environment(cloud.environment()):
+        with (
+            Cloud.start(latencies=plan.LATENCIES, concurrency=plan.CONCURRENCY) as cloud,
+            environment(cloud.environment()),
+        ):
             try:
                 lab = raise_curtain(cloud, hosts, say, broken_as)
                 try:
