@@ -55,7 +55,8 @@ def on_word(event: CloudWatchEvent) -> None:
     if isinstance(heard, events.Rejected):
         house().reject(heard)
         return
-    logger.append_keys(cluster=heard.cluster)
+    # The epoch as the node knows it, on lines that do not tell the record's own.
+    logger.append_keys(cluster=heard.cluster, epoch=heard.word.highest)
     accepted = _accept_once(event, heard)
     if accepted is not None and accepted.changes:
         house().drive([accepted.cluster], _seconds(event))

@@ -130,7 +130,8 @@ class Observer:
                 _warn("GetCommandInvocation", error)
         except BadWord as error:
             text = "a node's answer cannot be read, so it counts as none"
-            logger.warning(text, cluster=cluster, node=node, command_id=id, why=str(error))
+            epoch = asked.command.epoch
+            logger.warning(text, cluster=cluster, epoch=epoch, node=node, command_id=id, why=str(error))
         else:
             if answer is not None:
                 sight.answers[id] = answer

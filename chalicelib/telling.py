@@ -67,11 +67,15 @@ class Teller:
         try:
             answer = self._events.put_events(Entries=entries)
         except (ClientError, BotoCoreError) as error:
-            logger.warning("Baton's news was not published", cluster=record.cluster, why=str(error))
+            _complain(record, str(error))
             return
         if answer["FailedEntryCount"]:
-            failed = [entry for entry in answer["Entries"] if entry.get("ErrorCode")]
-            logger.warning("some of Baton's news was not published", failed=failed)
+            _complain(record, str([entry for entry in answer["Entries"] if entry.get("ErrorCode")]))
+
+
+def _complain(record: Record, why: str) -> None:
+    text = "some of Baton's news was not published"
+    logger.warning(text, cluster=record.cluster, epoch=record.epoch, why=why)
 
 
 def _detail(record: Record, news: News) -> dict[str, Any]:
