@@ -59,6 +59,7 @@ LATER: Final = frozenset(
         ("AttachVolume", "VolumeInUse"),
         ("AttachVolume", "IncorrectState"),
         ("AttachVolume", "IncorrectInstanceState"),
+        ("DetachVolume", "IncorrectInstanceState"),
         ("StartInstances", "IncorrectInstanceState"),
         ("StartInstances", "InsufficientInstanceCapacity"),
         ("StopInstances", "IncorrectInstanceState"),
