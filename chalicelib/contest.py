@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chalicelib import timing
-from chalicelib.facts import Facts, backoff
+from chalicelib.asking import backoff
+from chalicelib.facts import Facts
 from chalicelib.model import (
     Asked,
     Challenge,
@@ -31,6 +32,8 @@ def rule(facts: Facts, owner: str, rivals: tuple[str, ...]) -> Ruling:
         return Block(Reason.NO_CLAIMANT_ABLE, f"{rivals[0]} claims too, but is not able")
     if facts.seen.power(owner).is_off:
         return Grant(able[0], f"EC2 says that {owner} is {facts.seen.power(owner).value}")
+    if facts.is_off(owner):
+        return Grant(able[0], f"a person confirmed that {owner} is off")
     if facts.is_released(owner):
         return _unheld(facts, owner, able)
     challenge = facts.record.challenge
@@ -73,7 +76,10 @@ def _open(facts: Facts, challenge: Challenge) -> Ruling:
     if facts.now < challenge.deadline:
         return Keep(f"{owner} is challenged by {claimant}")
     if asked is None or asked.outcome in (None, Outcome.NOT_YET, Outcome.UNKNOWN):
-        return Call(owner, claimant, challenge.times + 1)
+        if challenge.times < timing.TRIES_MOST:
+            return Call(owner, claimant, challenge.times + 1)
+        text = f"the challenge to {owner} cannot be sent: SSM is in trouble"
+        return Block(Reason.NOBODY_ANSWERS, text, refuse=True)
     if not facts.answered(claimant, since=challenge.at):
         text = f"neither {owner} nor {claimant} answers: SSM is in trouble, or both are"
         return Block(Reason.NOBODY_ANSWERS, text, refuse=True)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from chalicelib import contest, handover, news, ownership, progress, timing
+from chalicelib import contest, granting, handover, news, ownership, progress, timing
+from chalicelib.asking import backoff
 from chalicelib.facts import Facts
 from chalicelib.model import (
     Cluster,
@@ -16,6 +17,7 @@ from chalicelib.model import (
     Decision,
     Observation,
     Obstacle,
+    Reason,
     Record,
     Send,
     Verb,
@@ -36,14 +38,15 @@ def decide(cluster: Cluster, record: Record, seen: Observation) -> Decision:
     plan = _challenge(facts) if isinstance(ruling, Call) else handover.next_steps(facts)
     record = progress.intend(facts, plan.actions)
     record = replace(record, obstacle=_obstacle(facts, ruling, plan))
-    return Decision(record, plan.actions, _look_at(facts, plan), news.between(before, record))
+    look_at = _look_at(facts, ruling, plan)
+    return Decision(record, plan.actions, look_at, news.between(before, record))
 
 
 def _ruled(facts: Facts, ruling: Ruling) -> Record:
     """The record as the ruling changes it."""
     record = facts.record
     if isinstance(ruling, Grant):
-        return ownership.grant(facts, ruling)
+        return granting.grant(facts, ruling)
     if isinstance(ruling, Call):
         return contest.open_challenge(facts, ruling)
     if ruling.refuse and record.challenge is not None:
@@ -90,6 +93,7 @@ def _obstacle(facts: Facts, ruling: Ruling, plan: Plan) -> Obstacle | None:
     """What blocks the cluster; `since` stays while the reason does."""
     obstacles = [(ruling.reason, ruling.text)] if isinstance(ruling, Block) else []
     obstacles += plan.obstacles
+    obstacles += _nobody(facts)
     if not obstacles:
         return None
     reason, text = obstacles[0]
@@ -98,14 +102,37 @@ def _obstacle(facts: Facts, ruling: Ruling, plan: Plan) -> Obstacle | None:
     return Obstacle(reason, text, since)
 
 
-def _look_at(facts: Facts, plan: Plan) -> float | None:
-    """When to look again; None if only a word, a signal or the sweep can bring anything new."""
+def _nobody(facts: Facts) -> list[tuple[Reason, str]]:
+    """Nobody claims, and it lasts: nothing moves for that, but people should know."""
+    record = facts.record
+    since = record.nobody_since
+    if record.owner is None or since is None or facts.now - since < timing.NOBODY_SECONDS:
+        return []
+    text = "no node says MASTER: keepalived has taken the address off every interface"
+    return [(Reason.NOBODY_CLAIMS, text)]
+
+
+STUCK = (Reason.CANNOT_ACQUIRE, Reason.DAMAGED, Reason.ABSURD_EPOCH)
+"""Rulings that let an unfinished epoch rest: only a word, an answer or time brings it on."""
+
+
+def _look_at(facts: Facts, ruling: Ruling, plan: Plan) -> float | None:
+    """When to look again; None if only a word, a signal or the sweep can bring anything new.
+
+    A moment that has passed brings nothing either: to look at once, again and again, would be all.
+    """
     now, record = facts.now, facts.record
     looks = [] if plan.look_at is None else [plan.look_at]
+    if record.settled and record.adrift_since is not None:
+        looks.append(record.adrift_since + timing.ADRIFT_SECONDS)
+    failed = [seat for seat in record.seats if seat.failed_at is not None and not record.settled]
+    looks += [(seat.failed_at or now) + backoff(seat.failures) for seat in failed]
     poll = now + min(max((now - record.granted_at) / 4, timing.POLL_SECONDS), timing.POLL_MOST_SECONDS)
     if contest.is_open(record) and record.challenge is not None:
-        looks += [now + timing.POLL_SECONDS, max(record.challenge.deadline, now)]
-    if plan.actions or (record.owner and not record.settled and not plan.obstacles):
+        looks += [now + timing.POLL_SECONDS] if now < record.challenge.deadline else []
+        looks.append(record.challenge.deadline)
+    is_stuck = bool(plan.obstacles) or (isinstance(ruling, Block) and ruling.reason in STUCK)
+    if plan.actions or (record.owner and not record.settled and not is_stuck):
         looks.append(poll)
-    look = min(looks, default=None)
+    look = min((at for at in looks if at > now), default=None)
     return look if look is not None and look - now <= timing.LINGER_SECONDS else None

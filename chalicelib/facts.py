@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chalicelib import timing
+from chalicelib.asking import backoff, was_sent
 from chalicelib.model import (
-    Asked,
     Attached,
     Cluster,
     Detach,
@@ -45,7 +45,12 @@ class Facts:
     def claims(self, node: str) -> bool:
         """Whether the node's latest word is MASTER and no epoch was decided against it."""
         word = self.record.word(node)
-        return word is not None and word.state is Vrrp.MASTER and word.sequence > self.record.seat(node).spent
+        return (
+            word is not None
+            and word.state is Vrrp.MASTER
+            and word.sequence > self.record.seat(node).spent
+            and not self.is_booting(node)
+        )
 
     def is_fresh(self, node: str) -> bool:
         """Whether its word is young enough to say something about now."""
@@ -71,6 +76,11 @@ class Facts:
         word = self.record.word(node)
         return word is not None and word.serving is not None
 
+    def is_backup(self, node: str) -> bool:
+        """Whether its latest word says that it stands by."""
+        word = self.record.word(node)
+        return word is not None and word.state is Vrrp.BACKUP
+
     def claimants(self) -> tuple[str, ...]:
         """The nodes that claim: the highest priority first, then by id."""
         nodes = [node for node in self.cluster.nodes if self.claims(node)]
@@ -93,8 +103,17 @@ class Facts:
 
     def is_off(self, node: str) -> bool:
         """Whether EC2 says now, or a person said in this epoch, that this host writes no more."""
-        confirmed = self.record.seat(node).confirmed
-        return self.seen.power(node).is_off or 0 < confirmed == self.record.epoch
+        return self.seen.power(node).is_off or self.is_confirmed(node)
+
+    def is_confirmed(self, node: str) -> bool:
+        """Whether a person said so, and the node has said nothing since."""
+        seat, word = self.record.seat(node), self.record.word(node)
+        speaks = seat.confirmed_at is not None and word is not None and word.said_at > seat.confirmed_at
+        return 0 < seat.confirmed == self.record.epoch and not speaks
+
+    def is_leaving(self, node: str) -> bool:
+        """Whether EC2 says that it is being stopped or terminated: it has no future as an owner."""
+        return self.seen.power(node) in (Power.STOPPING, Power.SHUTTING_DOWN)
 
     def is_released(self, node: str) -> bool:
         """Whether the node itself says that it holds nothing and will mount nothing older."""
@@ -110,17 +129,13 @@ class Facts:
         return self.is_off(node) or self.is_released(node) or self.is_forced(node)
 
     def is_forced(self, node: str) -> bool:
-        """Whether the policy's forced detach took every volume off this node in this epoch."""
-        forced = any(
-            isinstance(i.action, Detach)
-            and i.action.force
-            and i.action.node == node
-            and i.epoch == self.record.epoch
-            and i.outcome is Outcome.DONE
-            for i in self.record.intents
-        )
+        """Whether the policy says that one that is overdue and has no volume any more holds nothing.
+
+        In an epoch after the one that took its volumes by force, it is overdue again before that.
+        """
         gone = all(a.node != node for v in self.seen.volumes for a in v.attachments)
-        return forced and gone and self.sees_all()
+        allowed = self.cluster.fence is FencePolicy.FORCE_DETACH
+        return allowed and gone and self.sees_all() and self.is_overdue(node)
 
     def unclear(self) -> tuple[str, ...]:
         """The holders that have to let go before anything is taken from anybody."""
@@ -155,7 +170,10 @@ class Facts:
         )
 
     def is_overdue(self, node: str) -> bool:
-        """Whether a holder has had its time to release, in this epoch or before a challenge."""
+        """Whether a holder had its time to release, while the owner answered; or before a challenge.
+
+        An owner that answered only later proves nothing about that time: SSM was in trouble then.
+        """
         asked, silent = self.record.asked(node, Verb.RELEASE), self.record.seat(node).silent_since
         if asked is None or asked.command.epoch != self.record.epoch or self.is_booting(node):
             return False
@@ -165,14 +183,26 @@ class Facts:
             challenged_at, granted_at = self.record.counted_from, self.record.granted_at
             if challenged_at < granted_at and challenged_at <= silent <= granted_at:
                 return True  # it left the challenge that led to this epoch unanswered
-        return self.now >= asked.command.deadline
+        return self.now >= asked.command.deadline and self.answered_by(asked.command.deadline)
+
+    def answered_by(self, moment: float) -> bool:
+        """Whether the owner, asked for `status` in this epoch, had answered by then."""
+        owner = self.record.owner or ""
+        asked = self.record.asked(owner, Verb.STATUS)
+        at = asked.answered_at if asked is not None else None
+        return self.answered(owner) and at is not None and at <= moment
 
     def is_booting(self, node: str) -> bool:
-        """Whether EC2 started it and it has not yet said a word since; bounded."""
-        power, started = self.seen.power(node), self.record.seat(node).started_at
+        """Whether it was started, by whomever, and has not yet said a word since; bounded."""
+        power, seat = self.seen.power(node), self.record.seat(node)
+        started = seat.started_at
         if power is Power.PENDING:
             return True
         word = self.record.word(node)
+        if power is Power.RUNNING and seat.off_heard is not None:
+            up_at = self.now if seat.up_at is None else seat.up_at
+            is_mute = word is None or word.sequence <= seat.off_heard
+            return is_mute and self.now - up_at < timing.BOOT_SECONDS
         return (
             power is Power.RUNNING
             and started is not None
@@ -187,9 +217,10 @@ class Facts:
         return tuple(i for i in self.record.intents if is_open(i, self.now) and takes(i, node))
 
     def fence_intent(self, node: str) -> Intent | None:
-        """The Stop of this node in this epoch, if one was meant and it was not started since."""
+        """The Stop of this node in this epoch, if it may have happened and it was not started since."""
         started = self.record.seat(node).started_at or 0.0
         mine = [i for i in self.record.intents if i.action == Fence(node) and i.at > started]
+        mine = [i for i in mine if i.outcome not in (Outcome.REFUSED, Outcome.NOT_YET)]
         return next((i for i in reversed(mine) if i.epoch == self.record.epoch), None)
 
     # ---------------------------------------------------------------------------- resources
@@ -208,7 +239,8 @@ class Facts:
             return not (self.volumes_at(owner) and self.addresses_at(owner))
         held = self.record.seat(owner).held
         was_told = held is not None and held.epoch == self.record.epoch
-        return was_told and not self.volumes_at(owner)
+        is_wanted = was_told or (self.serves(owner) and not self.record.mend)
+        return is_wanted and not self.volumes_at(owner)
 
     def volumes_at(self, node: str) -> bool:
         """Whether every volume is on this node, or on its way there, and on no other."""
@@ -252,37 +284,3 @@ def takes(intent: Intent, node: str) -> bool:
 def is_open(intent: Intent, now: float) -> bool:
     """Whether a call has no definite outcome and may still take effect inside AWS."""
     return intent.outcome in (None, Outcome.UNKNOWN) and now < intent.at + timing.CALL_TTL_SECONDS
-
-
-def backoff(tries: int, first: float = timing.RETRY_SECONDS) -> float:
-    """Seconds to wait after so many tries: doubling, capped at five minutes."""
-    return min(first * 2.0 ** max(tries - 1, 0), timing.RETRY_MOST_SECONDS)
-
-
-def was_sent(asked: Asked) -> bool:
-    """Whether a command surely went out, or was tried often enough to be taken as lost.
-
-    An unknown outcome is no proof that the node was ever asked: it is sent again first.
-    """
-    if asked.outcome in (Outcome.DONE, Outcome.REFUSED):
-        return True
-    return asked.outcome is not Outcome.NOT_YET and asked.tries >= timing.TRIES_MOST
-
-
-def resend_at(asked: Asked) -> float | None:
-    """When a command that may not have gone out is sent again; None if it did go out."""
-    if was_sent(asked):
-        return None
-    if asked.outcome is Outcome.NOT_YET:
-        return asked.at + backoff(asked.tries, timing.NOT_YET_SECONDS)
-    return asked.at + timing.CALL_SECONDS
-
-
-def is_unanswered(asked: Asked, now: float) -> bool:
-    """Whether a command that was sent has passed its deadline without an answer.
-
-    SSM that refuses a command says so at once: the node has no agent that could answer.
-    """
-    if not was_sent(asked) or asked.answer is not None:
-        return False
-    return asked.outcome is Outcome.REFUSED or now >= asked.command.deadline

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from chalicelib import timing
-from chalicelib.facts import Facts, backoff, is_open, resend_at
+from chalicelib.asking import backoff, resend_at, was_sent
+from chalicelib.facts import Facts, is_open
 from chalicelib.model import Detach, Fence, FencePolicy, Intent, Power, Reason, Send, Start, Verb
-from chalicelib.steps import NOTHING, Plan, blocked, command, due
+from chalicelib.steps import NOTHING, Plan, ask_status, blocked, command, due
 
 
 def let_go(facts: Facts, node: str) -> Plan:
@@ -16,26 +17,53 @@ def let_go(facts: Facts, node: str) -> Plan:
         return _await_off(facts, node, intent)
     if facts.is_booting(node):
         return Plan(look_at=facts.now + timing.POLL_SECONDS)
-    plan = _release(facts, node)
-    if plan.actions or not facts.is_overdue(node):
-        return plan
     owner = facts.record.owner or ""
-    if node != owner and not facts.answered(owner):
+    plan = _release(facts, node)
+    if node == owner:
+        return plan + _await_owner(facts)
+    if facts.is_overdue(node) and not plan.actions:
+        return plan + fence(facts, node)
+    if _is_late(facts, node) and not facts.answered(owner):
         text = f"neither {node} nor {owner} answers: SSM is in trouble, or both are"
         return plan + blocked(Reason.NOBODY_ANSWERS, text)
-    return plan + fence(facts, node)
+    last = facts.record.obstacle
+    if last is not None and last.reason is Reason.NO_FENCE and _is_late(facts, node):
+        return plan + blocked(last.reason, last.text)
+    return plan
+
+
+def _await_owner(facts: Facts) -> Plan:
+    """The owner itself has to let go of what is to be mended: it is never fenced for that."""
+    owner = facts.record.owner or ""
+    if not _is_late(facts, owner):
+        return NOTHING
+    return blocked(Reason.STUCK_VOLUME, f"{owner} does not release a volume that is to be attached anew")
+
+
+def _is_late(facts: Facts, node: str) -> bool:
+    """Whether a Release went by unanswered; it still counts while another one is under way."""
+    asked, last = facts.record.asked(node, Verb.RELEASE), facts.record.obstacle
+    if asked is None or asked.answer is not None or asked.command.epoch != facts.record.epoch:
+        return False
+    lasting = (Reason.NOBODY_ANSWERS, Reason.NO_FENCE, Reason.STUCK_VOLUME)
+    was_late = last is not None and last.reason in lasting
+    return was_late or (was_sent(asked) and facts.now >= asked.command.deadline)
 
 
 def _release(facts: Facts, node: str) -> Plan:
-    """Release, once in this epoch and then at growing intervals."""
+    """Release, once in this epoch and then at growing intervals; at once when SSM works again."""
     asked = facts.record.asked(node, Verb.RELEASE)
     order = command(facts, node, Verb.RELEASE, facts.cluster.release_seconds)
     if asked is None or asked.command.epoch != facts.record.epoch:
         return Plan((Send(order),))
-    again = resend_at(asked) or asked.command.deadline + backoff(asked.tries)
+    deadline, is_overdue = asked.command.deadline, facts.is_overdue(node)
+    again = resend_at(asked) or deadline + backoff(asked.tries)
+    is_void = was_sent(asked) and facts.now >= deadline and not is_overdue
+    if is_void and node != facts.record.owner and facts.answered(facts.record.owner or ""):
+        again = facts.now  # the owner answered too late to say anything about that Release
     if facts.now >= again:
         return Plan((Send(order),))
-    return Plan(look_at=again if facts.is_overdue(node) else min(again, asked.command.deadline))
+    return Plan(look_at=again if facts.now >= deadline else min(again, deadline))
 
 
 def fence(facts: Facts, node: str) -> Plan:
@@ -45,7 +73,7 @@ def fence(facts: Facts, node: str) -> Plan:
     if facts.cluster.fence is FencePolicy.STOP:
         return due(facts, Fence(node))
     held = [v.volume for v in facts.seen.volumes if any(a.node == node for a in v.attachments)]
-    if facts.cluster.fence is FencePolicy.FORCE_DETACH and held:
+    if facts.cluster.fence is FencePolicy.FORCE_DETACH:
         plan = NOTHING
         for volume in held:
             plan += due(facts, Detach(volume, node, force=True))
@@ -66,8 +94,21 @@ def fence_deaf(facts: Facts) -> Plan:
         is_deaf = silent is not None and facts.is_fresh(node) and not facts.is_off(node)
         serves = node == owner or facts.serves(node) or not facts.is_clear(node)
         if is_deaf and not serves and facts.is_able(owner) and not facts.claims(owner):
-            plan += fence(facts, node)
+            plan += _try_both(facts, node, owner)
     return plan
+
+
+def _try_both(facts: Facts, node: str, owner: str) -> Plan:
+    """Ask the owner in the same breath as the deaf node: if neither answers, it is SSM's trouble."""
+    asked, control = facts.record.asked(node, Verb.STATUS), facts.record.asked(owner, Verb.STATUS)
+    if asked is None or asked.at < (facts.record.seat(node).silent_since or 0.0):
+        return NOTHING  # `ask_silent` asks it now
+    if control is None or control.at < asked.at:
+        return ask_status(facts, owner, since=asked.at)
+    answered_at = control.answered_at
+    if answered_at is None or not was_sent(asked) or facts.now < asked.command.deadline:
+        return Plan(look_at=asked.command.deadline)
+    return fence(facts, node) if answered_at <= asked.command.deadline else NOTHING
 
 
 def _await_off(facts: Facts, node: str, intent: Intent | None) -> Plan:

@@ -19,7 +19,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chalicelib import contest, fencing, steps
-from chalicelib.facts import Facts, resend_at
+from chalicelib.asking import resend_at
+from chalicelib.facts import Facts
 from chalicelib.model import Detach, Outcome, Power, Reason, Record, Send, Verb
 from chalicelib.steps import Plan, blocked
 
@@ -30,11 +31,14 @@ def next_steps(facts: Facts) -> Plan:
     if owner is None:
         return steps.ask_silent(facts)
     if facts.record.settled:
+        if facts.cluster.paused:
+            return steps.NOTHING
         return fencing.start_again(facts) + steps.ask_silent(facts) + fencing.fence_deaf(facts)
     if missing := _missing(facts) or _strangers(facts):
         return missing
 
-    plan = steps.ask_status(facts, owner, since=facts.record.counted_from)
+    silent_since = facts.record.seat(owner).silent_since or 0.0
+    plan = steps.ask_status(facts, owner, since=max(facts.record.counted_from, silent_since))
     plan += steps.ask_silent(facts)
     if not any(facts.is_able(node) for node in facts.cluster.nodes):
         plan += fencing.start_again(facts)  # better a node that boots than none at all
@@ -97,6 +101,7 @@ def _may_acquire(facts: Facts, owner: str) -> bool:
     """Whether the owner may mount: the volumes come, and nothing can take them away again."""
     return (
         facts.seen.power(owner) is Power.RUNNING
+        and not facts.is_booting(owner)
         and facts.answered(owner)
         and facts.volumes_at(owner)
         and not contest.is_open(facts.record)
@@ -128,5 +133,5 @@ def _acquire(facts: Facts, owner: str) -> Plan:
         return Plan((Send(order),))
     again = resend_at(asked)
     if again is None:
-        return Plan(look_at=asked.command.deadline)
+        return Plan(look_at=asked.command.deadline if asked.answer is None else None)
     return Plan((Send(order),)) if facts.now >= again else Plan(look_at=again)

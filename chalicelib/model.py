@@ -181,6 +181,8 @@ class Asked:
     id: str | None = None
     outcome: Outcome | None = None
     answer: Answer | None = None
+    answered_at: float | None = None
+    """When the answer was first seen."""
     tries: int = 1
 
 
@@ -290,10 +292,17 @@ class Seat:
     fenced_at: float | None = None
     """Baton asked EC2 to stop it; None again once it was started."""
     started_at: float | None = None
+    """Baton asked EC2 to start it; at most once an hour."""
+    up_at: float | None = None
+    """It was seen off, and since then it is on again, whoever started it."""
     spared: bool = False
     """It was about to be fenced, said that it serves, and was given an epoch; once until settled."""
     confirmed: int = 0
     """A person confirmed that it is off, in this epoch."""
+    confirmed_at: float | None = None
+    """When that was first seen: a later word of the node's own says otherwise."""
+    off_heard: int | None = None
+    """Its sequence when EC2 said that it is off; None once it has spoken since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +340,8 @@ class Reason(StrEnum):
     MISSING = "a resource does not exist"
     CANNOT_ACQUIRE = "no node can acquire"
     BOOTING = "the fenced node is not off"
+    NOBODY_CLAIMS = "nobody claims"
+    ABSURD_EPOCH = "a node's epoch is absurd"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,11 +24,11 @@ one, and is taken for it after `challenge_seconds`: the price of acting in secon
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from chalicelib import contest, timing, unfinished
+from chalicelib import contest, granting, timing, unfinished
 from chalicelib.facts import Facts
-from chalicelib.model import Reason, Record, Word
+from chalicelib.model import Reason, Word
 from chalicelib.rulings import Block, Grant, Keep, Ruling
 
 
@@ -57,21 +57,21 @@ def accept(last: Word | None, word: Word, now: float) -> Accepted | Ignored:
 def rule(facts: Facts) -> Ruling:
     """Who owns from now on, and why."""
     record, owner = facts.record, facts.record.owner
-    if facts.cluster.paused and (owner is None or record.settled):
+    if facts.cluster.paused and (owner is None or record.settled) and not contest.is_open(record):
         return Keep("paused")
     rivals = tuple(n for n in facts.claimants() if n != owner and not facts.seen.power(n).is_off)
     if owner is None:
         return _first(facts, rivals)
     if not record.settled and (ruling := unfinished.rule(facts, owner)):
         return ruling
-    if not facts.claims(owner):
+    if not facts.claims(owner) or facts.is_leaving(owner):
         ruling = _yielded(facts, owner, rivals)
     elif rivals:
         ruling = contest.rule(facts, owner, rivals)
     else:
         ruling = _renewed(facts, owner)
-    if isinstance(ruling, Keep) and not ruling.refuse and _is_ahead(facts):
-        return Grant(owner, "a node would refuse this epoch as older")
+    if isinstance(ruling, Keep) and not ruling.refuse and not contest.is_open(record):
+        return unfinished.adrift(facts, owner) or _overtake(facts, owner) or ruling
     return ruling
 
 
@@ -89,12 +89,27 @@ def _yielded(facts: Facts, owner: str, rivals: tuple[str, ...]) -> Ruling:
     """The owner does not claim."""
     able = [node for node in rivals if facts.is_able(node)]
     if able:
-        return Grant(able[0], f"{able[0]} claims, {owner} does not")
+        return Grant(able[0], f"{able[0]} claims, {owner} {_why_not(facts, owner)}")
     if not rivals:
-        return Keep("nobody claims")
+        return _vacated(facts, owner) or Keep("nobody claims")
     if facts.is_able(owner) and facts.record.settled and facts.is_released(owner):
         return Grant(owner, f"no claimant is able, and {owner} has released")
     return Block(Reason.NO_CLAIMANT_ABLE, f"{rivals[0]} claims, but is not able")
+
+
+def _why_not(facts: Facts, owner: str) -> str:
+    return f"is {facts.seen.power(owner).value}" if facts.is_leaving(owner) else "does not"
+
+
+def _vacated(facts: Facts, owner: str) -> Grant | None:
+    """An owner that EC2 stops and that holds nothing: whoever keepalived is about to elect."""
+    if not (facts.is_leaving(owner) or facts.is_off(owner)) or not facts.is_clear(owner):
+        return None
+    backups = [n for n in facts.cluster.nodes if n != owner and facts.is_able(n) and facts.is_backup(n)]
+    if not backups or not facts.record.settled:
+        return None
+    because = f"{owner} is {facts.seen.power(owner).value}, and serves nothing"
+    return Grant(min(backups, key=facts.rank), because)
 
 
 def _renewed(facts: Facts, owner: str) -> Ruling:
@@ -104,46 +119,19 @@ def _renewed(facts: Facts, owner: str) -> Ruling:
         if facts.is_able(owner):
             return Grant(owner, f"{owner} claims, but does not serve epoch {record.epoch}")
         return Block(Reason.NO_CLAIMANT_ABLE, f"{owner} serves nothing and is not able")
-    return unfinished.adrift(facts, owner) or Keep("the owner claims, and nobody else does")
+    return Keep("the owner claims, and nobody else does")
 
 
-def _is_ahead(facts: Facts) -> bool:
-    """Whether a node that must act in this unfinished epoch would refuse it as older."""
-    record, owner = facts.record, facts.record.word(facts.record.owner or "")
-    if record.settled or contest.is_open(record):
-        return False
-    words = [record.word(node) for node in facts.unclear()] + [owner]
-    ahead = any(word is not None and word.highest > record.epoch for word in words)
-    return ahead or (owner is not None and owner.released >= record.epoch)
-
-
-def grant(facts: Facts, ruling: Grant) -> Record:
-    """The record of the new epoch. Words that it was decided against are spent."""
-    record, challenge = facts.record, facts.record.challenge
-    epoch = record.highest_issued + 1
-    for node in facts.claimants():
-        word = record.word(node)
-        if node != ruling.node and word is not None:
-            record = record.with_seat(replace(record.seat(node), spent=word.sequence))
-    seat = record.seat(ruling.node)
-    record = record.with_seat(replace(seat, silent_since=None, spared=seat.spared or ruling.spare))
-    is_challenge = challenge is not None and challenge.claimant == ruling.node
-    counted_from = facts.now
-    if challenge is not None and is_challenge and contest.is_open(record):
-        counted_from = challenge.at
-    return replace(
-        record,
-        epoch=epoch,
-        highest_issued=epoch,
-        owner=ruling.node,
-        previous=record.owner if record.settled else record.previous,
-        settled=False,
-        granted_at=facts.now,
-        counted_from=counted_from,
-        because=ruling.because,
-        mend=ruling.mend,
-        adrift_since=None,
-        challenge=None,
-        obstacle=None,
-        marks=(("granted", facts.now),),
-    )
+def _overtake(facts: Facts, owner: str) -> Grant | Block | None:
+    """A node that must act in this unfinished epoch would refuse it as older."""
+    record = facts.record
+    if record.settled:
+        return None
+    words = [word for node in (*facts.unclear(), owner) if (word := record.word(node)) is not None]
+    ahead = {word.node: word.highest for word in words if word.highest > record.epoch}
+    ahead |= {w.node: w.released for w in words if w.node == owner and w.released >= record.epoch}
+    for node, epoch in ahead.items():
+        if granting.is_absurd(record, epoch):
+            text = f"{node} says that it executed epoch {epoch}: `node.py reset` there, if that is wrong"
+            return Block(Reason.ABSURD_EPOCH, text)
+    return Grant(owner, "a node would refuse this epoch as older") if ahead else None

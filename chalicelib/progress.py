@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from chalicelib import timing
-from chalicelib.facts import Facts, is_open, is_unanswered
+from chalicelib.asking import is_unanswered
+from chalicelib.facts import Facts, is_open
 from chalicelib.model import (
     Action,
     Answer,
@@ -53,6 +54,9 @@ def absorb(facts: Facts) -> Record:
     for seat in record.seats:
         for asked in seat.asked:
             record = _file(record, facts, asked)
+    for node in facts.cluster.nodes:
+        seat = _powered(replace(facts, record=record), node)
+        record = record if seat == record.seat(node) else record.with_seat(seat)
     facts = replace(facts, record=record)
     for seat in record.seats:
         record = record.with_seat(_silence(facts, seat))
@@ -66,11 +70,20 @@ def _file(record: Record, facts: Facts, asked: Asked) -> Record:
     if asked.answer is not None or answer is None:
         return record
     seat = record.seat(asked.command.node)
-    commands = tuple(replace(a, answer=answer) if a == asked else a for a in seat.asked)
-    seat = _judge(replace(seat, asked=commands, silent_since=None), asked, answer, facts.now)
+    filed = replace(asked, answer=answer, answered_at=facts.now)
+    commands = tuple(filed if a == asked else a for a in seat.asked if a == asked or not _is_past(a, asked))
+    seat = _judge(replace(seat, asked=commands, silent_since=None), asked, answer, facts)
     if answer.word is not None and _is_newer(record, answer):
         seat = replace(seat, heard=answer.word)
     return record.with_seat(seat)
+
+
+def _is_past(late: Asked, answered: Asked) -> bool:
+    """Whether a command went unanswered before this one was even sent: it is given up.
+
+    A node that answers again would otherwise be silent for ever, for an answer that never comes.
+    """
+    return late.answer is None and late.at < answered.at and is_unanswered(late, answered.at)
 
 
 def _is_newer(record: Record, answer: Answer) -> bool:
@@ -79,12 +92,21 @@ def _is_newer(record: Record, answer: Answer) -> bool:
     return word is not None and (last is None or word.sequence > last.sequence)
 
 
-def _judge(seat: Seat, asked: Asked, answer: Answer, now: float) -> Seat:
-    """Whether the node failed to acquire, and may try again only after a while."""
-    if asked.command.verb is not Verb.ACQUIRE or answer.code in OVERTAKEN:
+def _judge(seat: Seat, asked: Asked, answer: Answer, facts: Facts) -> Seat:
+    """Whether the node failed to acquire, or to release what is to be mended: it waits a while."""
+    if asked.command.verb is Verb.STATUS or asked.command.epoch != facts.record.epoch:
+        return seat
+    if asked.command.verb is Verb.RELEASE:
+        is_mended = seat.node == facts.record.owner and answer.result is Result.FAILED
+        return _failed(seat, facts.now) if is_mended else seat
+    if answer.code in OVERTAKEN:
         return seat
     if answer.result is Result.ACQUIRED:
         return replace(seat, failures=0, failed_at=None)
+    return _failed(seat, facts.now)
+
+
+def _failed(seat: Seat, now: float) -> Seat:
     return replace(seat, failures=seat.failures + 1, failed_at=now)
 
 
@@ -95,7 +117,27 @@ def _silence(facts: Facts, seat: Seat) -> Seat:
     if facts.seen.power(seat.node) is not Power.RUNNING:
         return seat
     late = [a for a in seat.asked if is_unanswered(a, facts.now) and not _by_word(facts, a)]
+    if any(a.command.verb is Verb.ACQUIRE and a.command.epoch == facts.record.epoch for a in late):
+        seat = _failed(seat, facts.now)
     return replace(seat, silent_since=facts.now) if late else seat
+
+
+def _powered(facts: Facts, node: str) -> Seat:
+    """What follows from whether the node is on, off, or said by a person to be off."""
+    seat, word, power = facts.record.seat(node), facts.record.word(node), facts.seen.power(node)
+    heard = word.sequence if word else 0
+    if power.is_off:
+        seat = replace(seat, off_heard=heard, up_at=None)
+    elif seat.off_heard is not None and power is Power.RUNNING:
+        is_back = heard > seat.off_heard
+        up_at = facts.now if seat.up_at is None else seat.up_at
+        seat = replace(seat, off_heard=None if is_back else seat.off_heard, up_at=None if is_back else up_at)
+    if seat.fenced_at is not None and power is Power.RUNNING:
+        is_over = facts.now >= seat.fenced_at + facts.cluster.stopping_seconds
+        seat = replace(seat, fenced_at=None if is_over else seat.fenced_at)
+    if 0 < seat.confirmed == facts.record.epoch and seat.confirmed_at is None:
+        seat = replace(seat, confirmed_at=facts.now)
+    return seat
 
 
 def _by_word(facts: Facts, asked: Asked) -> bool:

@@ -112,17 +112,15 @@ def turn(cluster: Cluster, holder: str) -> Generator[Request, Reply, bool]:
     if decision.actions:
         return (yield from _act(decision, kept))
     if decision.look_at is not None:
-        yield Wait(decision.look_at)
+        yield Wait(min(decision.look_at, _renew_at(kept)))
         return True
     return not (yield GiveUp(kept))
 
 
-def _keep(
-    decision: Decision, record: Record, now: float
-) -> Generator[Request, Reply, Record | None]:
+def _keep(decision: Decision, record: Record, now: float) -> Generator[Request, Reply, Record | None]:
     """Persist what was decided, if it changed or the lease runs out; then tell."""
     lease = record.lease
-    is_late = lease is None or lease.until - now < timing.LEASE_SECONDS / 2
+    is_late = lease is None or lease.until - now <= timing.LEASE_SECONDS / 2
     if decision.record == record and not is_late:
         return record
     kept = yield Persist(decision.record)
@@ -131,6 +129,11 @@ def _keep(
     if decision.news:
         yield Tell(decision.news, decision.record)
     return _decided(_record(kept), decision.record)
+
+
+def _renew_at(record: Record) -> float:
+    """When the lease is to be written again: one that ran out while we waited would be the end."""
+    return record.lease.until - timing.LEASE_SECONDS / 2 if record.lease else 0.0
 
 
 def _decided(kept: Record, decided: Record) -> Record:

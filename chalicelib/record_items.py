@@ -76,7 +76,7 @@ def with_confirmed(record: Record, told: dict[str, int]) -> Record:
     for node, epoch in told.items():
         seat = record.seat(node)
         if epoch > seat.confirmed:
-            record = record.with_seat(replace(seat, confirmed=epoch))
+            record = record.with_seat(replace(seat, confirmed=epoch, confirmed_at=None))
     return record
 
 

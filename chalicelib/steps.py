@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chalicelib import timing
-from chalicelib.facts import Facts, backoff, resend_at
+from chalicelib.asking import backoff, resend_at
+from chalicelib.facts import Facts
 from chalicelib.model import (
     Action,
     Attach,
@@ -76,6 +77,8 @@ def ask_status(facts: Facts, node: str, since: float) -> Plan:
     """Ask a node for `status`, once since a moment and then at growing intervals."""
     if facts.answered(node, since=since) or facts.seen.power(node) is not Power.RUNNING:
         return NOTHING
+    if facts.is_booting(node):
+        return NOTHING  # its first word is what is waited for
     asked = facts.record.asked(node, Verb.STATUS)
     if asked is not None and asked.at >= since and asked.answer is None:
         again = resend_at(asked) or asked.at + backoff(asked.tries, timing.STATUS_SECONDS)
@@ -103,11 +106,9 @@ def detach(facts: Facts, owner: str) -> Plan:
     plan = NOTHING
     for view in facts.seen.volumes:
         for at in view.attachments:
-            if at.node == owner and not _is_to_mend(facts, view.volume, owner):
-                continue
             if at.state in (Attached.DETACHING, Attached.BUSY):
                 plan += _await_detach(facts, view.volume, at.node)
-            else:
+            elif at.node != owner or _is_to_mend(facts, view.volume, owner):
                 plan += due(facts, Detach(view.volume, at.node))
     return plan
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from chalicelib import timing
 from chalicelib.facts import Facts
-from chalicelib.model import Attached, Code, Power, Reason, Verb
+from chalicelib.model import Attached, Code, Reason, Verb
 from chalicelib.rulings import Block, Grant, Ruling
-
-LEAVING = (Power.STOPPING, Power.SHUTTING_DOWN)
 
 
 def rule(facts: Facts, owner: str) -> Ruling | None:
@@ -21,6 +19,8 @@ def rule(facts: Facts, owner: str) -> Ruling | None:
         if node != owner and facts.is_overdue(node) and _defies(facts, node):
             return Grant(node, f"{node} is master and serves: the claim is refused", spare=True)
     asked = facts.record.asked(owner, Verb.ACQUIRE)
+    if facts.seen.power(owner).is_off:
+        return _replace(facts, owner)  # even from damage: one that is off will not look again
     if asked and asked.answer and asked.answer.code is Code.DAMAGED and _failed(facts, owner):
         if facts.is_able(owner):
             return Grant(owner, "another look at damaged data")
@@ -41,9 +41,9 @@ def _defies(facts: Facts, node: str) -> bool:
 
 def is_unfit(facts: Facts, node: str) -> bool:
     """Whether the owner of an unfinished epoch cannot finish it: off, silent, or it failed."""
-    power = facts.seen.power(node)
+    gone = facts.seen.power(node).is_off or facts.is_leaving(node)
     silent = facts.record.seat(node).silent_since is not None
-    return power.is_off or power in LEAVING or silent or _failed(facts, node)
+    return gone or silent or _failed(facts, node)
 
 
 def _failed(facts: Facts, node: str) -> bool:

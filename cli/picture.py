@@ -20,6 +20,8 @@ CLEARS: Final[dict[Reason, str]] = {
     Reason.REFUSED: "Mend what AWS names: a permission, a quota, a parameter.",
     Reason.MISSING: "Create the resource again, or correct the cluster's definition.",
     Reason.CANNOT_ACQUIRE: "Mend what the nodes name: a mount, a unit, the health command.",
+    Reason.NOBODY_CLAIMS: "A node becoming MASTER: look at keepalived and its health checks on the nodes.",
+    Reason.ABSURD_EPOCH: "`node.py reset` on that node, if it is wrong and not Baton's table.",
     Reason.BOOTING: "The fenced node being off, or its answer once it has booted.",
 }
 

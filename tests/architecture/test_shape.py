@@ -16,7 +16,7 @@ import pytest
 
 ROOT: Final = Path(__file__).parents[2]
 CORE: Final = (
-    *("model", "timing", "facts", "ownership", "contest", "unfinished", "rulings"),
+    *("model", "timing", "asking", "facts", "ownership", "granting", "contest", "unfinished", "rulings"),
     *("handover", "steps", "fencing", "progress", "news", "decide", "reconcile"),
 )
 MODULE_LINES: Final = 300

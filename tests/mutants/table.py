@@ -21,6 +21,8 @@ class Mutant:
 
 
 FACTS = "chalicelib/facts.py"
+ASKING = "chalicelib/asking.py"
+GRANTING = "chalicelib/granting.py"
 OWNERSHIP = "chalicelib/ownership.py"
 UNFINISHED = "chalicelib/unfinished.py"
 CONTEST = "chalicelib/contest.py"
@@ -121,8 +123,8 @@ MUTANTS = (
     Mutant(
         "overdue: only after its deadline",
         FACTS,
-        "return self.now >= asked.command.deadline\n\n    def is_booting",
-        "return True\n\n    def is_booting",
+        "return self.now >= asked.command.deadline and self.answered_by(asked.command.deadline)",
+        "return True",
         "?",
     ),
     Mutant(
@@ -166,7 +168,7 @@ MUTANTS = (
     ),
     Mutant(
         "a command of unknown fate is sent again first",
-        FACTS,
+        ASKING,
         "return asked.outcome is not Outcome.NOT_YET and asked.tries >= timing.TRIES_MOST",
         "return True",
         "?",
@@ -175,7 +177,7 @@ MUTANTS = (
     Mutant(
         "paused",
         OWNERSHIP,
-        "if facts.cluster.paused and (owner is None or record.settled):",
+        "if facts.cluster.paused and (owner is None or record.settled) and not contest.is_open(record):",
         "if False:",
         "?",
     ),
@@ -207,18 +209,18 @@ MUTANTS = (
     Mutant(
         "a node ahead of the record gets a new epoch",
         OWNERSHIP,
-        "if isinstance(ruling, Keep) and not ruling.refuse and _is_ahead(facts):",
-        "if False:",
+        " or _overtake(facts, owner) or ruling",
+        " or ruling",
         "?",
     ),
     Mutant(
         "words that an epoch was decided against are spent",
-        OWNERSHIP,
+        GRANTING,
         "record = record.with_seat(replace(record.seat(node), spent=word.sequence))",
         "pass",
         "?",
     ),
-    Mutant("a new owner has a clean sheet", OWNERSHIP, "silent_since=None, spared", "spared", "?"),
+    Mutant("a new owner has a clean sheet", GRANTING, "silent_since=None, spared", "spared", "?"),
     # --------------------------------------------------------------------------- unfinished
     Mutant(
         "a holder that says it serves is not fenced",
@@ -364,8 +366,8 @@ MUTANTS = (
     Mutant(
         "the owner's volume is not detached",
         STEPS,
-        "if at.node == owner and not _is_to_mend(facts, view.volume, owner):",
-        "if False:",
+        "elif at.node != owner or _is_to_mend(facts, view.volume, owner):",
+        "else:",
         "?",
     ),
     Mutant(
@@ -377,9 +379,9 @@ MUTANTS = (
     ),
     Mutant(
         "fence only if the new owner answers",
-        FENCING,
-        "if node != owner and not facts.answered(owner):",
-        "if False:",
+        FACTS,
+        "return self.now >= asked.command.deadline and self.answered_by(asked.command.deadline)",
+        "return self.now >= asked.command.deadline",
         "?",
     ),
     Mutant(
@@ -426,8 +428,8 @@ MUTANTS = (
     Mutant(
         "an overtaken Acquire is no failure",
         PROGRESS,
-        "if asked.command.verb is not Verb.ACQUIRE or answer.code in OVERTAKEN:",
-        "if asked.command.verb is not Verb.ACQUIRE:",
+        "if answer.code in OVERTAKEN:",
+        "if False:",
         "?",
     ),
     # ------------------------------------------------------------------------------ the node

@@ -140,6 +140,8 @@ def _perform(scope: Scope, world: World, action: Any, outcome: str) -> tuple[Wor
     now = world.now
     if outcome in ("throttled", "too late"):
         return world, Done(action, Outcome.NOT_YET, now, "RequestLimitExceeded")
+    if outcome == "refused":
+        return world, Done(action, Outcome.REFUSED, now, "UnauthorizedOperation")
     if outcome == "lost":
         return world, Done(action, Outcome.UNKNOWN, now)
     if outcome == "late" and not isinstance(action, Send):

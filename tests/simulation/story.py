@@ -16,6 +16,11 @@ can, always in the same order, and no time passes.
     cut a / heal a        a's words do not reach Baton, / reach it again
     hold a / free a       commands do not reach a's agent, / reach it
     call unknown          outcome of Baton's next call: unknown, lost, late, throttled, done
+    call refused          EC2 or SSM refuses Baton's next call
+    lose a                commands that wait for a's agent never reach it
+    stopping a            EC2 says that a is stopping; `a off` ends it
+    confirm a             a person says that a is off
+    pause / resume        the cluster is paused / no longer
     shuffle               words that wait to reach Baton do so in the opposite order
     lands                 a call that was late takes effect now
     driver dies           whoever drives is gone
@@ -30,10 +35,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from chalicelib.model import FencePolicy
+from chalicelib.model import FencePolicy, Power
 from chalicelib.reconcile import Act
+from chalicelib.record_items import with_confirmed
 from tests.simulation import physics
-from tests.simulation.drivers import action_text, drive, tidy
+from tests.simulation.drivers import action_text, drive, spawn, tidy
 from tests.simulation.instant import instant
 from tests.simulation.moves import begin
 from tests.simulation.passing import due, happen
@@ -129,6 +135,23 @@ def _happen(teller: Teller, words: list[str]) -> Iterator[str]:
             teller.calls.append(outcome)
         case ["shuffle"]:
             teller.world = teller.world.with_(bus=tuple(reversed(teller.world.bus)))
+        case ["lose", name]:
+            cloud = teller.world.cloud
+            mail = tuple(m for m in cloud.mail if m.command.node != name)
+            teller.world = teller.world.with_(cloud=replace(cloud, mail=mail))
+        case ["stopping", name]:
+            host = replace(teller.world.host(name), power=Power.STOPPING)
+            sticky = replace(teller.world.cloud, sticks=True)
+            teller.world = teller.world.with_host(host).with_(cloud=sticky)
+        case ["confirm", name]:
+            record = teller.world.record
+            told = with_confirmed(record, {name: record.epoch})
+            teller.world = teller.world.with_(record=replace(told, words_version=told.words_version + 1))
+            teller.world = spawn(teller.scope, teller.world)
+        case ["pause" | "resume" as word]:
+            settings = [pair for pair in teller.scope.settings if pair[0] != "paused"]
+            settings += [("paused", True)] if word == "pause" else []
+            teller.scope = replace(teller.scope, settings=tuple(settings))
         case ["driver", "dies"]:
             teller.world = tidy(teller.world.with_(drivers=()))
         case ["lands"]:
