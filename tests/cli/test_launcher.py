@@ -110,8 +110,13 @@ def test_tests_go_on_without_what_only_some_need(
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     wanted: list[str] = []
+
+    def in_vain(packages: list[str]) -> bool:
+        wanted.extend(packages)
+        return False
+
     monkeypatch.setattr(launcher, "missing_packages", lambda of: ["npm"] if "npm" in of else [])
-    monkeypatch.setattr(launcher, "install_packages", lambda packages: bool(wanted.extend(packages)))
+    monkeypatch.setattr(launcher, "install_packages", in_vain)
     launcher.prepare_lab("demo")
     assert wanted == []
     launcher.prepare_lab("test")

@@ -383,7 +383,7 @@ DEFECTS: dict[str, tuple[str, str, Callable[[], Facts]]] = {
     "no address": (
         "address",
         "orders",
-        lambda: changed(lambda f: f.document.update(addresses=[])),
+        lambda: replace(SOUND, document={**SOUND.document, "addresses": []}),
     ),
     "keepalived is missing": (
         "keepalived",
