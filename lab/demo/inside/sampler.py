@@ -28,21 +28,16 @@ HOSTS_EVERY = 5
 """Addresses and epoch files are read each so many looks: they cost more and change seldom."""
 
 
-class Namespaces:
-    """Which host a mount namespace belongs to; asked once for each."""
+def host_of(pid: int) -> "tuple[str, str] | None":
+    """A process's host and boot id; None for the machine's own and for a host that still boots.
 
-    def __init__(self) -> None:
-        self._known: dict[str, tuple[str, str]] = {}
-
-    def host(self, pid: int, namespace: str) -> "tuple[str, str] | None":
-        """The host's name and boot id; None for the machine's own and for a host that still boots."""
-        if namespace not in self._known:
-            boot = read(f"/proc/{pid}/root/run/boot_id").strip()
-            name = read(f"/proc/{pid}/root/etc/hostname").strip()
-            if not boot or not os.path.isdir(f"/proc/{pid}/root/run/lab"):
-                return None
-            self._known[namespace] = (name, boot)
-        return self._known[namespace]
+    Read anew each time: the kernel gives the number of a namespace that is gone to the next one, so
+    a host that reboots can come by another's.
+    """
+    boot = read(f"/proc/{pid}/root/run/boot_id").strip()
+    if not boot or not os.path.isdir(f"/proc/{pid}/root/run/lab"):
+        return None
+    return read(f"/proc/{pid}/root/etc/hostname").strip(), boot
 
 
 def read(path: str) -> str:
@@ -118,15 +113,14 @@ class Eye:
         self.directory = directory
         self.lab = os.path.dirname(directory)
         self.own = os.readlink("/proc/self/ns/mnt")
-        self.namespaces = Namespaces()
         self.looks = 0
         self.slow: dict[str, Any] = {"addresses": {}, "epochs": {}}
 
     def look(self) -> "dict[str, Any]":
         """One look at everything."""
         known, seen, inits = volumes(self.lab), [], {}
-        for namespace, pids in processes(self.own).items():
-            host = self.namespaces.host(pids[0], namespace)
+        for pids in processes(self.own).values():
+            host = host_of(pids[0])
             if host is None:
                 continue
             inits[host[0]] = pids[0]
