@@ -20,6 +20,8 @@ pytestmark = pytest.mark.alone
 ROOT = Path(__file__).resolve().parents[2]
 CLEAN_SECONDS = 60.0
 """Taking a lab down takes some seconds; a busy machine gets more."""
+TRIES = 2
+"""A broken build is red each time; on a busy machine it may be so late that only L1 shows it."""
 
 
 def start(*words: str, out: Path) -> subprocess.Popen[bytes]:
@@ -72,10 +74,10 @@ def await_gone(before: set[Path]) -> None:
     assert not left
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(395)
 def test_every_scenario_is_played_and_every_guarantee_holds(tmp_path: Path) -> None:
     before, out = labs(), tmp_path / "out"
-    status = finish(start("demo", out=out), 280)
+    status = finish(start("demo", out=out), 370)
     text = out.read_text(encoding="utf-8")
     assert status == 0, text
     for scenario in ALL:
@@ -83,15 +85,19 @@ def test_every_scenario_is_played_and_every_guarantee_holds(tmp_path: Path) -> N
     await_gone(before)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(395)
 @pytest.mark.parametrize(("broken", "red"), [("S2", "✗ S2"), ("address", "✗ L1")])
 def test_a_broken_build_turns_red(broken: str, red: str, tmp_path: Path) -> None:
     before, out = labs(), tmp_path / "out"
-    status = finish(start("demo", "--scenario", "planned", "--break", broken, out=out), 160)
-    text = out.read_text(encoding="utf-8")
-    assert status == 1, text
-    assert red in text, text
-    await_gone(before)
+    text = ""
+    for _ in range(TRIES):
+        status = finish(start("demo", "--scenario", "planned", "--break", broken, out=out), 180)
+        text = out.read_text(encoding="utf-8")
+        assert status == 1, text
+        await_gone(before)
+        if red in text:
+            return
+    pytest.fail(f"red, but not for {broken}:\n{text}")
 
 
 @pytest.mark.timeout(150)
@@ -106,10 +112,10 @@ def test_an_interrupt_at_any_moment_leaves_nothing_behind(seconds: float, tmp_pa
     await_gone(before)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(395)
 def test_ten_random_faults_break_no_guarantee(tmp_path: Path) -> None:
     before, out = labs(), tmp_path / "out"
-    status = finish(start("chaos", "--faults", "10", "--seed", "1", out=out), 280)
+    status = finish(start("chaos", "--faults", "10", "--seed", "1", out=out), 370)
     text = out.read_text(encoding="utf-8")
     assert status == 0, text
     assert "10 faults of" in text, text
