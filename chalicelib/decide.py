@@ -53,7 +53,7 @@ def _ruled(facts: Facts, ruling: Ruling) -> Record:
         fruitless = ruling.reason if isinstance(ruling, Block) else None
         refused = replace(record.challenge, refused_at=facts.now, fruitless=fruitless)
         return replace(record, challenge=refused)
-    if isinstance(ruling, Keep | Block) and not _is_contested(facts):
+    if isinstance(ruling, Keep | Block) and (facts.cluster.paused or not _is_contested(facts)):
         return replace(record, challenge=None)
     return record
 

@@ -99,6 +99,7 @@ class Facts:
         nodes.update(node for node in (self.record.previous,) if node)
         nodes.update(a.node for v in self.seen.volumes for a in v.attachments)
         nodes.update(a.holder for a in self.seen.addresses if a.holder)
+        nodes.update((self.record.owner or "",) if self._is_mending() else ())
         return tuple(sorted(nodes & set(self.cluster.nodes)))
 
     def is_off(self, node: str) -> bool:

@@ -57,7 +57,7 @@ def accept(last: Word | None, word: Word, now: float) -> Accepted | Ignored:
 def rule(facts: Facts) -> Ruling:
     """Who owns from now on, and why."""
     record, owner = facts.record, facts.record.owner
-    if facts.cluster.paused and (owner is None or record.settled) and not contest.is_open(record):
+    if facts.cluster.paused and not _is_begun(facts):
         return Keep("paused")
     rivals = tuple(n for n in facts.claimants() if n != owner and not facts.seen.power(n).is_off)
     if owner is None:
@@ -73,6 +73,15 @@ def rule(facts: Facts) -> Ruling:
     if isinstance(ruling, Keep) and not ruling.refuse and not contest.is_open(record):
         return unfinished.adrift(facts, owner) or _overtake(facts, owner) or ruling
     return ruling
+
+
+def _is_begun(facts: Facts) -> bool:
+    """Whether a hand-over is under way: not settled, or the owner released for a challenge of ours."""
+    record, owner = facts.record, facts.record.owner
+    if owner is None or not record.settled:
+        return owner is not None
+    word = record.word(owner)
+    return word is not None and word.highest > record.epoch and facts.is_released(owner)
 
 
 def _first(facts: Facts, rivals: tuple[str, ...]) -> Ruling:

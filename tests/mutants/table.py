@@ -177,7 +177,7 @@ MUTANTS = (
     Mutant(
         "paused",
         OWNERSHIP,
-        "if facts.cluster.paused and (owner is None or record.settled) and not contest.is_open(record):",
+        "if facts.cluster.paused and not _is_begun(facts):",
         "if False:",
         "?",
     ),

@@ -18,7 +18,7 @@ can, always in the same order, and no time passes.
     call unknown          outcome of Baton's next call: unknown, lost, late, throttled, done
     call refused          EC2 or SSM refuses Baton's next call
     lose a                commands that wait for a's agent never reach it
-    stopping a            EC2 says that a is stopping; `a off` ends it
+    stopping a            a is off, but EC2 says no more than that it is stopping, until `stops work`
     confirm a             a person says that a is off
     pause / resume        the cluster is paused / no longer
     shuffle               words that wait to reach Baton do so in the opposite order
@@ -140,9 +140,10 @@ def _happen(teller: Teller, words: list[str]) -> Iterator[str]:
             mail = tuple(m for m in cloud.mail if m.command.node != name)
             teller.world = teller.world.with_(cloud=replace(cloud, mail=mail))
         case ["stopping", name]:
-            host = replace(teller.world.host(name), power=Power.STOPPING)
-            sticky = replace(teller.world.cloud, sticks=True)
-            teller.world = teller.world.with_host(host).with_(cloud=sticky)
+            off = physics.power_off(teller.world, teller.world.host(name))
+            off = off.with_host(replace(off.host(name), power=Power.STOPPING))
+            off = off.with_(cloud=replace(off.cloud, sticks=True))
+            teller.world = spawn(teller.scope, off)
         case ["confirm", name]:
             record = teller.world.record
             told = with_confirmed(record, {name: record.epoch})
@@ -152,6 +153,8 @@ def _happen(teller: Teller, words: list[str]) -> Iterator[str]:
             settings = [pair for pair in teller.scope.settings if pair[0] != "paused"]
             settings += [("paused", True)] if word == "pause" else []
             teller.scope = replace(teller.scope, settings=tuple(settings))
+            free = replace(teller.world.record, lease=None)  # who drives has read the old definition
+            teller.world = tidy(teller.world.with_(drivers=(), record=free))
         case ["driver", "dies"]:
             teller.world = tidy(teller.world.with_(drivers=()))
         case ["lands"]:
