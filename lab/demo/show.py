@@ -80,7 +80,8 @@ class Show:
             names = ", ".join(outcome.scenario.name for outcome in bad) or "nothing was played"
             self.console.print(f"{BAD} [bold red]red: {names}[/bold red] in {seconds:.0f} s")
             return False
-        text = f"every guarantee held in {len(outcomes)} scenarios"
+        played = "1 scenario" if len(outcomes) == 1 else f"{len(outcomes)} scenarios"
+        text = f"every guarantee held in {played}"
         self.console.print(f"{GOOD} [bold]{text}[/bold], {seconds:.0f} s")
         return True
 
