@@ -13,7 +13,7 @@ from infra.names import FUNCTIONS, Names
 from infra.steps import walk
 from tests.deploy.conftest import Project
 
-pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Tried to parse AWS")]
 """The lab's CloudFormation skips alarms and resource policies, and says so."""
 
 

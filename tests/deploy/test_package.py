@@ -42,6 +42,8 @@ NOT_SHIPPED = (
     "node_hook",
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:

@@ -16,6 +16,7 @@ from infra.functions import CHECKOUT
 RESOURCES = template.load()["Resources"]
 
 
+@pytest.mark.slow
 def test_the_template_is_clean(tmp_path: Path) -> None:
     """cfn-lint has nothing to say, of the file and of what is deployed, documents included.
 

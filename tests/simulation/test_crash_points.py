@@ -8,6 +8,7 @@ from tests.simulation.crash_points import SCENARIOS, survive
 from tests.simulation.scope import Scope
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", SCENARIOS, ids=lambda scope: scope.name)
 def test_the_sweep_settles_whatever_a_dead_driver_left(scope: Scope) -> None:
     """For every k until the hand-over needs no further move of a driver."""

@@ -54,6 +54,7 @@ def test_the_same_seed_is_the_same_history_in_another_process() -> None:
     assert told[0] == told[1] == run(7).text().encode()
 
 
+@pytest.mark.slow
 def test_a_planted_bug_is_found_shrunk_and_replayed(tmp_path: Path) -> None:
     """A build that takes volumes before they are released breaks S2 within some seeds."""
     kill.copy(tmp_path)
