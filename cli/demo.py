@@ -8,6 +8,9 @@ from types import FrameType
 
 import click
 
+SCENARIOS = "planned, manual, crash, hang, partition, return, reboot, double, stuck"
+"""Named here too, for importing them takes a second."""
+
 
 def interrupt(number: int, frame: FrameType | None) -> None:
     """SIGTERM ends a run as Ctrl-C does."""
@@ -15,7 +18,7 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 
 @click.command()
-@click.option("--scenario", metavar="NAME", default="", help="Play this one only, for example crash.")
+@click.option("--scenario", metavar="NAME", default="", help=f"Play one only: {SCENARIOS}.")
 @click.option("--keep", is_flag=True, help="Leave the lab running afterwards, until Ctrl-C.")
 @click.option(
     "--break",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.demo import SCENARIOS
 from lab.demo import broken, faults, scenarios
 from lab.demo.inside import ledger
 
@@ -57,6 +58,7 @@ def test_every_scenario_has_a_name_of_its_own_and_is_found_by_it() -> None:
         assert each in scenarios.named(each.name)
     assert len(scenarios.named("partition")) == len(scenarios.named("reboot")) == 2
     assert scenarios.named("no such scenario") == ()
+    assert set(SCENARIOS.split(", ")) == {name.split("-")[0] for name in names}
 
 
 def test_every_kind_of_fault_has_a_name_of_its_own() -> None:
