@@ -68,7 +68,7 @@ def remove_stale(where: Path) -> None:
     """Removes what runs that were killed long ago left, unless something of theirs still lives."""
     for folder in where.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
-            if time.time() - folder.stat().st_mtime > STALE_SECONDS and not leftovers(str(folder)):
+            if time.time() - folder.stat().st_mtime > STALE_SECONDS and not belongings(str(folder)):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -91,9 +91,14 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
 
 def leftovers(folder: str) -> list[str]:
     """Processes, mounts, loop devices and named namespaces of the run with this folder."""
+    return [*belongings(folder), *_namespaces()]
+
+
+def belongings(folder: str) -> list[str]:
+    """Those that tell that they are of this run."""
     if sys.platform != "linux":
         return []
-    return [*_processes(folder), *_mounts(folder), *_loops(folder), *_namespaces()]
+    return [*_processes(folder), *_mounts(folder), *_loops(folder)]
 
 
 def _processes(folder: str) -> Iterator[str]:
