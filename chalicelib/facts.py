@@ -173,7 +173,8 @@ class Facts:
     def is_overdue(self, node: str) -> bool:
         """Whether a holder had its time to release, while the owner answered; or before a challenge.
 
-        An owner that answered only later proves nothing about that time: SSM was in trouble then.
+        An owner that answered only in the second half of that time, or later, proves nothing about
+        it: SSM may have been in trouble for both.
         """
         asked, silent = self.record.asked(node, Verb.RELEASE), self.record.seat(node).silent_since
         if asked is None or asked.command.epoch != self.record.epoch or self.is_booting(node):
@@ -184,7 +185,8 @@ class Facts:
             challenged_at, granted_at = self.record.counted_from, self.record.granted_at
             if challenged_at < granted_at and challenged_at <= silent <= granted_at:
                 return True  # it left the challenge that led to this epoch unanswered
-        return self.now >= asked.command.deadline and self.answered_by(asked.command.deadline)
+        half_time = (asked.at + asked.command.deadline) / 2
+        return self.now >= asked.command.deadline and self.answered_by(half_time)
 
     def answered_by(self, moment: float) -> bool:
         """Whether the owner, asked for `status` in this epoch, had answered by then."""

@@ -108,7 +108,8 @@ def _try_both(facts: Facts, node: str, owner: str) -> Plan:
     answered_at = control.answered_at
     if answered_at is None or not was_sent(asked) or facts.now < asked.command.deadline:
         return Plan(look_at=asked.command.deadline)
-    return fence(facts, node) if answered_at <= asked.command.deadline else NOTHING
+    half_time = (asked.at + asked.command.deadline) / 2
+    return fence(facts, node) if answered_at <= half_time else NOTHING
 
 
 def _await_off(facts: Facts, node: str, intent: Intent | None) -> Plan:

@@ -28,11 +28,11 @@ from chalicelib.steps import Plan, blocked
 def next_steps(facts: Facts) -> Plan:
     """What is due now. An empty plan for an unfinished epoch means: wait and look again."""
     owner = facts.record.owner
+    if facts.cluster.paused and (owner is None or facts.record.settled):
+        return steps.NOTHING
     if owner is None:
         return steps.ask_silent(facts)
     if facts.record.settled:
-        if facts.cluster.paused:
-            return steps.NOTHING
         return fencing.start_again(facts) + steps.ask_silent(facts) + fencing.fence_deaf(facts)
     if missing := _missing(facts) or _strangers(facts):
         return missing

@@ -56,7 +56,7 @@ def _replace(facts: Facts, owner: str) -> Ruling:
     others = [node for node in facts.cluster.nodes if node != owner and facts.is_able(node)]
     claiming = [node for node in facts.claimants() if node in others]
     last = [node for node in others if node == facts.record.previous]
-    rest = sorted(others, key=facts.rank)
+    rest = sorted(others, key=lambda node: (not facts.is_backup(node), facts.rank(node)))
     again = [owner] if facts.is_able(owner) else []
     for node in (*claiming, *last, *rest, *again):
         because = f"{owner} could not finish epoch {facts.record.epoch}"

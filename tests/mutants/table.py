@@ -30,6 +30,7 @@ HANDOVER = "chalicelib/handover.py"
 STEPS = "chalicelib/steps.py"
 FENCING = "chalicelib/fencing.py"
 PROGRESS = "chalicelib/progress.py"
+DECIDE = "chalicelib/decide.py"
 DUTY = "node_hook/duty.py"
 
 MUTANTS = (
@@ -123,8 +124,8 @@ MUTANTS = (
     Mutant(
         "overdue: only after its deadline",
         FACTS,
-        "return self.now >= asked.command.deadline and self.answered_by(asked.command.deadline)",
-        "return True",
+        "return self.now >= asked.command.deadline and self.answered_by(half_time)",
+        "return self.answered_by(half_time)",
         "?",
     ),
     Mutant(
@@ -380,7 +381,7 @@ MUTANTS = (
     Mutant(
         "fence only if the new owner answers",
         FACTS,
-        "return self.now >= asked.command.deadline and self.answered_by(asked.command.deadline)",
+        "return self.now >= asked.command.deadline and self.answered_by(half_time)",
         "return self.now >= asked.command.deadline",
         "?",
     ),
@@ -431,6 +432,97 @@ MUTANTS = (
         "if answer.code in OVERTAKEN:",
         "if False:",
         "?",
+    ),
+    Mutant(
+        "a node that somebody starts has time to boot",
+        FACTS,
+        "if power is Power.RUNNING and seat.off_heard is not None:",
+        "if False:",
+        "person-starts",
+    ),
+    Mutant(
+        "overdue by force: one that has nothing left",
+        FACTS,
+        "return allowed and gone and self.sees_all() and self.is_overdue(node)",
+        "return False",
+        "forced-twice",
+    ),
+    Mutant(
+        "what a person confirmed ends with the node's next word",
+        FACTS,
+        " == self.record.epoch and not speaks",
+        " == self.record.epoch",
+        "confirmed-then-back",
+    ),
+    Mutant(
+        "what a person confirmed goes along into the next epoch",
+        GRANTING,
+        "record = _carried(facts, epoch)",
+        "pass",
+        "confirmed",
+    ),
+    Mutant(
+        "a Stop that EC2 refused is none",
+        FACTS,
+        "mine = [i for i in mine if i.outcome not in (Outcome.REFUSED, Outcome.NOT_YET)]",
+        "pass",
+        "fence-refused",
+    ),
+    Mutant(
+        "what a node has lost it lets go of first",
+        GRANTING,
+        "mend=ruling.mend or _lost(facts, ruling.node)",
+        "mend=ruling.mend",
+        "forced-return",
+    ),
+    Mutant(
+        "an owner that EC2 stops claims no more",
+        OWNERSHIP,
+        "if not facts.claims(owner) or facts.is_leaving(owner):",
+        "if not facts.claims(owner):",
+        "stopping",
+    ),
+    Mutant(
+        "an owner that EC2 stops and that let go is followed at once",
+        OWNERSHIP,
+        '_vacated(facts, owner) or Keep("nobody claims")',
+        'Keep("nobody claims")',
+        "vacated",
+    ),
+    Mutant(
+        "a pause drops an open challenge",
+        DECIDE,
+        "facts.cluster.paused or not _is_contested(facts)",
+        "not _is_contested(facts)",
+        "paused-challenged",
+    ),
+    Mutant(
+        "a released challenge is finished in a pause",
+        OWNERSHIP,
+        "return word is not None and word.highest > record.epoch and facts.is_released(owner)",
+        "return False",
+        "paused-released",
+    ),
+    Mutant(
+        "a challenge that cannot be sent is not tried for ever",
+        CONTEST,
+        "if challenge.times < timing.TRIES_MOST:",
+        "if True:",
+        "challenge-unsent",
+    ),
+    Mutant(
+        "a lost command is forgotten once its node answers",
+        PROGRESS,
+        "return late.answer is None and late.at < answered.at and is_unanswered(late, answered.at)",
+        "return False",
+        "acquire-lost",
+    ),
+    Mutant(
+        "an answer that came too late proves nothing about the time before",
+        FACTS,
+        "at is not None and at <= moment",
+        "at is not None",
+        "ssm-returns",
     ),
     # ------------------------------------------------------------------------------ the node
     Mutant(
