@@ -25,6 +25,8 @@ PR_SET_CHILD_SUBREAPER: Final = 36
 LOOK_SECONDS: Final = 0.1
 ORDERLY_SECONDS: Final = 20.0
 """After Ctrl-C or a deadline, tests get so long to take their hosts down."""
+ENDING_SECONDS: Final = 8.0
+"""A process that ends by itself so soon after the program was not left behind."""
 KILLED_SECONDS: Final = 5.0
 """A killed process that is still there after this is stuck in the kernel: it is left alone."""
 
@@ -71,6 +73,7 @@ def run(
             raise
         if status is None:
             _stop(child)
+        _await_ends()
         left = tuple(_describe(pid) for pid in descendants())
         _kill_all()
         show(written.read())
@@ -103,6 +106,14 @@ def _kill_all() -> None:
         for pid in alive:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        time.sleep(LOOK_SECONDS)
+        _reap()
+
+
+def _await_ends() -> None:
+    """Lets what is about to end do so: the kernel takes a host's namespaces apart in its own time."""
+    until = time.monotonic() + ENDING_SECONDS
+    while descendants() and time.monotonic() < until:
         time.sleep(LOOK_SECONDS)
         _reap()
 
