@@ -6,30 +6,32 @@ Those of `CI` take some minutes together; those of `LONG` are run with `baton te
 
 from __future__ import annotations
 
-from chalicelib.model import FencePolicy
 from tests.simulation.scope import Scope
 from tests.simulation.world import Left
 
-NO_FENCE = (("fence", FencePolicy.NONE),)
 THREE = ("a", "b", "c")
+FOUR_WORDS = "a BACKUP ; b MASTER ; b BACKUP ; a MASTER"
 
 CI = (
     Scope("planned", "a BACKUP ; b MASTER", elects=False),
-    Scope("crash, driver dies twice", "a off", left=Left(deaths=2)),
-    Scope("hang, driver dies, unknown", "a hangs", left=Left(deaths=1, unknowns=1)),
-    Scope("hang and thaw, held up", "a hangs ; ? a thaws", left=Left(slow=1)),
+    Scope("crash, driver dies", "a off", left=Left(deaths=1)),
+    Scope("hang, driver dies", "a hangs", left=Left(deaths=1)),
     Scope("owner reboots", "a boots", left=Left(deaths=1, unknowns=1, copies=1)),
     Scope("owner shuts down", "a shuts-down", left=Left(deaths=1)),
-    Scope("partition, incumbent wins", "b MASTER ; b BACKUP", elects=False, left=Left(deaths=1)),
+    Scope("partition, incumbent wins", "b MASTER ; b BACKUP", elects=False),
     Scope("partition, other wins", "b MASTER ; a BACKUP", elects=False),
     Scope("second failover in the first", "a off ; ? b off", nodes=THREE),
 )
 
 LONG = (
-    Scope("four words", "a BACKUP ; b MASTER ; b BACKUP ; a MASTER", elects=False),
+    Scope("crash, driver dies twice", "a off", left=Left(deaths=2)),
+    Scope("hang, driver dies, unknown", "a hangs", left=Left(deaths=1, unknowns=1)),
+    Scope("hang and thaw, held up", "a hangs ; ? a thaws", left=Left(slow=1)),
+    Scope("zombie driver, there and back", "a STOP ; settled ; a BACKUP ; b STOP", left=Left(slow=1)),
+    Scope("four words", FOUR_WORDS, elects=False),
     Scope(
         "four words, two deaths, a copy, an unknown",
-        "a BACKUP ; b MASTER ; b BACKUP ; a MASTER",
+        FOUR_WORDS,
         elects=False,
         left=Left(deaths=2, copies=1, unknowns=1),
     ),
