@@ -1,7 +1,8 @@
 """Every guard of the core and of the node's decisions, and the stories that miss it.
 
 Each row takes one guard out of the shipped source, by replacing a text that stands there exactly
-once, and names a story of tests/traces that then goes otherwise: worse, as its outcome shows.
+once, and names a story of tests/traces that then goes otherwise. Guards of the node that no story
+reaches (an older epoch, a promise, a deadline) are held by tests/node_script.
 """
 
 from __future__ import annotations
