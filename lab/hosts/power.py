@@ -256,7 +256,7 @@ class Power:
 
 
 def elsewhere(spec: Spec) -> list[tuple[str, str, bool]]:
-    """Directories that the host needs and that are not on the machine's root filesystem."""
+    """Directories that the host needs and that its root, the machine's, does not show."""
     root = os.stat("/").st_dev
     needed = {
         str(REPOSITORY),
@@ -267,6 +267,10 @@ def elsewhere(spec: Spec) -> list[tuple[str, str, bool]]:
         "/opt",
         "/home",
     }
-    return [
-        (path, path, True) for path in sorted(needed) if os.path.isdir(path) and os.stat(path).st_dev != root
-    ]
+    return [(path, path, True) for path in sorted(needed) if os.path.isdir(path) and _is_hidden(path, root)]
+
+
+def _is_hidden(path: str, root: int) -> bool:
+    """Whether a host would not see it: on another filesystem, or where a host has one of its own."""
+    own = path.startswith(("/tmp/", "/var/tmp/", "/run/"))  # noqa: S108 - names, not files
+    return own or os.stat(path).st_dev != root
