@@ -22,7 +22,7 @@ from typing import Final
 
 LINUX: Final = sys.platform == "linux"
 PR_SET_CHILD_SUBREAPER: Final = 36
-LOOK_SECONDS: Final = 0.1
+LOOK_SECONDS: Final = 0.2
 ORDERLY_SECONDS: Final = 20.0
 """After Ctrl-C or a deadline, tests get so long to take their hosts down."""
 ENDING_SECONDS: Final = 8.0
@@ -84,7 +84,18 @@ def _follow(child: subprocess.Popen[bytes], until: float, show: Callable[[], obj
     while child.poll() is None and time.monotonic() < until:
         time.sleep(LOOK_SECONDS)
         show()
+        _reap_orphans(child.pid)
     return child.poll()
+
+
+def _reap_orphans(but: int) -> None:
+    """Reaps what was orphaned meanwhile: the init of a host's namespace waits until that is done."""
+    if not LINUX:
+        return
+    for pid, parent, state in _processes():
+        if state == "Z" and parent == os.getpid() and pid != but:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

@@ -191,15 +191,19 @@ class Power:
                 time.sleep(0.01)
             self.trouble += self._disks.power_cut(self.spec.instance)
 
+    def _is_over(self) -> bool:
+        for pid in self._entrances():
+            bounded.kill(pid, signal.SIGCONT)
+        return not kernel.within(self.namespace)
+
     def _kill(self) -> None:
         assert self._parent is not None
         bounded.kill(self.init)
         # Init ends after the last process of its namespace was reaped, which is nsenter's duty for
         # its child; and nsenter was stopped with a frozen child.
-        for pid in self._entrances():
-            bounded.kill(pid, signal.SIGCONT)
+        # One that has yet to notice its child's stop stops after a first SIGCONT: so each time anew.
         try:
-            wait_until(lambda: not kernel.within(self.namespace), "the end of its processes", DIE_SECONDS)
+            wait_until(self._is_over, "the end of its processes", DIE_SECONDS)
         except bounded.Stuck:
             left = [kernel.process(pid) for pid in kernel.within(self.namespace)]
             self.trouble.append(f"processes of {self.spec.name} hang in the kernel: {left}")
