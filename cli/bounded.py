@@ -74,10 +74,11 @@ def run(
         if status is None:
             _stop(child)
         _await_ends()
-        left = tuple(_describe(pid) for pid in descendants())
+        left = [_describe(pid) for pid in descendants() if not _is_ending(pid)]
         _kill_all()
+        left += [f"{_describe(pid)}, stuck in the kernel" for pid in descendants()]
         show(written.read())
-    return Ended(status, time.monotonic() - begin, left)
+    return Ended(status, time.monotonic() - begin, tuple(left))
 
 
 def _follow(child: subprocess.Popen[bytes], until: float, show: Callable[[], object]) -> int | None:
@@ -155,6 +156,14 @@ def _processes() -> list[tuple[int, int, str]]:
                 state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
                 found.append((int(entry.name), int(parent), state))
     return found
+
+
+def _is_ending(pid: int) -> bool:
+    """Whether the kernel has begun to take it apart: it has given up its memory, and so its name."""
+    try:
+        return not Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return True
 
 
 def _describe(pid: int) -> str:
