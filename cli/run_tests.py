@@ -224,6 +224,8 @@ def command(quick: bool, long_: bool, paths: tuple[str, ...]) -> None:
     minutes = float(os.environ.get("BATON_TEST_MINUTES", LONG_MINUTES if long_ else MINUTES))
     os.chdir(ROOT)
     signal.signal(signal.SIGTERM, _interrupt)
+    # A shell's background job ignores Ctrl-C, and so would all that tests start and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     bounded.adopt_orphans()
     stages = [] if paths else list(static_stages())
     stages += test_stages(quick, long_, paths)
