@@ -4,6 +4,7 @@ device.py shutdown PATH    shut the filesystem at PATH down, without writing its
 device.py yank DEVICE      cut a loop device to one sector: all further I/O fails
 """
 
+import errno
 import fcntl
 import os
 import struct
@@ -21,9 +22,16 @@ SIZELIMIT_OFFSET = 32
 
 
 def shutdown(path: str) -> None:
-    """After this the filesystem reads and writes nothing any more, and keeps no one waiting."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    fcntl.ioctl(handle, FS_IOC_SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
+    """After this the filesystem reads and writes nothing any more, and keeps no one waiting.
+
+    One whose device was pulled has shut itself down already, and says so with EIO.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.ioctl(handle, FS_IOC_SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
 
 
 def yank(device: str) -> None:
