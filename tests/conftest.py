@@ -9,6 +9,7 @@ can be told to be ours, whatever else runs on the machine.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import sys
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import botocore.loaders
 import hypothesis
 import pytest
 
@@ -34,6 +36,15 @@ GONE_SECONDS: Final = 10.0
 hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+class ModelsReadOnce(botocore.loaders.JSONFileLoader):
+    """Each session of the SDK parses EC2's model anew, 0.2 s; a run has hundreds of them."""
+
+    load_file = staticmethod(functools.cache(botocore.loaders.JSONFileLoader().load_file))
+
+
+botocore.loaders.Loader.FILE_LOADER_CLASS = ModelsReadOnce
 
 
 def why_no_lab(folder: str) -> str:
