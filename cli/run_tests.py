@@ -29,6 +29,8 @@ CHECKED: Final = ("app.py", "chalicelib", "node_hook", "infra", "cli", "lab", "b
 """What mypy reads, strictly."""
 WORKERS: Final = "2"
 """More would only wait for each other on the two cores that CI has."""
+QUICK_WORKERS: Final = "3"
+"""Of the quick tests a third wait for something more than they compute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def test_stages(quick: bool, long: bool, paths: tuple[str, ...]) -> Iterator[Sta
     """The pytest runs. Hosts share the machine two files at a time; `alone` has it to itself."""
     colour = "yes" if sys.stdout.isatty() else "no"
     common = ("-m", "pytest", "-q", f"--color={colour}", "--durations=5", "--durations-min=2", "-rfE")
-    spread = ("-n", WORKERS, "--dist=loadfile")
+    spread = ("-n", QUICK_WORKERS if quick else WORKERS, "--dist=loadfile")
     without = "" if long else " and not long"
     if quick:
         without += " and not slow"

@@ -41,6 +41,7 @@ def test_a_program_that_ends(tmp_path: Path) -> None:
     assert (ended["status"], tally["passed"], tally["failed"], log) == (0, 1, 0, "said\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["sleep 300", "trap '' INT TERM; sleep 300 & wait; sleep 300"])
 def test_a_program_that_hangs(tmp_path: Path, script: str) -> None:
     """The deadline ends it, whatever signals it ignores, and that is a failure."""
@@ -51,6 +52,7 @@ def test_a_program_that_hangs(tmp_path: Path, script: str) -> None:
     assert "stopped by the watchdog" in tally["remarks"][0]
 
 
+@pytest.mark.slow
 def test_a_program_that_leaves_one_behind(tmp_path: Path) -> None:
     """An orphan in a session of its own is seen, named and killed, and that is a failure."""
     ended, tally, _ = run(tmp_path, 30, "sh", "-c", "setsid sleep 297 </dev/null >/dev/null 2>&1 & sleep 0.2")

@@ -159,6 +159,7 @@ def test_the_last_word_is_published_at_a_stop(running: Node) -> None:
     assert running.view["waiting"] == 0
 
 
+@pytest.mark.slow
 def test_a_stop_is_bounded_when_the_network_is_gone(running: Node) -> None:
     """A bus that hangs does not hold up a shutdown; the words go out after the next start."""
     running.bus.behave = lambda call, entries: (500, {})

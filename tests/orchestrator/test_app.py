@@ -7,6 +7,7 @@ import pytest
 from tests.orchestrator.orders import STAGE, Context, Orders
 
 
+@pytest.mark.slow
 def test_a_cluster_is_served_and_handed_over_and_back(orders: Orders) -> None:
     """Each master in turn gets address and volume; at no moment do two hold them."""
     orders.hear(orders.say(orders.b))
@@ -54,6 +55,7 @@ def test_words_count_although_the_door_keeper_is_away(orders: Orders) -> None:
     assert orders.is_served_by(orders.a)
 
 
+@pytest.mark.slow
 def test_an_owner_that_is_dead_is_fenced_before_its_volume_moves(orders: Orders) -> None:
     """It does not answer and EC2 still says running: it is stopped by force, then taken from."""
     served(orders)

@@ -234,6 +234,7 @@ def test_the_trouble_of_one_cluster_is_its_own(make_fleet: Callable[[int], Fleet
     assert fleet.counted == ["DriveFailed"]
 
 
+@pytest.mark.slow
 def test_a_word_that_comes_while_the_driver_rests_is_decided_at_once(
     make_fleet: Callable[[int], Fleet],
 ) -> None:
