@@ -225,6 +225,8 @@ def command(quick: bool, long_: bool, paths: tuple[str, ...]) -> None:
     """
     minutes = float(os.environ.get("BATON_TEST_MINUTES", LONG_MINUTES if long_ else MINUTES))
     os.chdir(ROOT)
+    # Without bytecode each of the workers would compile, and pytest rewrite, all of the tests again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     signal.signal(signal.SIGTERM, _interrupt)
     # A shell's background job ignores Ctrl-C, and so would all that tests start and interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
