@@ -40,6 +40,7 @@ def test_requirements_are_pinned_and_hashed() -> None:
         assert [line for line in lines if "==" not in line or "--hash=sha256:" not in line] == []
 
 
+@pytest.mark.slow
 def test_what_is_imported_is_required() -> None:
     """A package that somebody installed by hand does not make the tests green."""
     provided = metadata.packages_distributions()

@@ -120,6 +120,7 @@ def test_a_handover_that_nobody_takes_over_says_so(stage: Stage) -> None:
     assert "Not settled on another node after 1 s" in result.stderr
 
 
+@pytest.mark.slow
 def test_handover_refusals(stage: Stage) -> None:
     """What cannot succeed is refused before anything is sent."""
     assert "has no owner yet" in stage.run("handover", "orders").stderr

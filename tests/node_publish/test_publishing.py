@@ -217,6 +217,7 @@ def test_a_word_that_the_bus_will_never_take_holds_nothing_up(running: Node) -> 
     wait(lambda: running.view["waiting"] == 0, running)
 
 
+@pytest.mark.slow
 def test_a_hung_endpoint_hangs_nothing(running: Node) -> None:
     """While the bus hangs the FIFO is read and the spool written; afterwards all arrives."""
     running.bus.behave = lambda call, entries: 3.5
