@@ -29,8 +29,8 @@ CHECKED: Final = ("app.py", "chalicelib", "node_hook", "infra", "cli", "lab", "b
 """What mypy reads, strictly."""
 WORKERS: Final = "2"
 """More would only wait for each other on the two cores that CI has."""
-QUICK_WORKERS: Final = "5"
-"""Most of the quick tests wait for something: five at once took two thirds of the time of two."""
+QUICK_WORKERS: Final = "4"
+"""Many of the quick tests wait for something rather than compute."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ import sys
 from importlib import metadata
 from typing import Final
 
+import pytest
+
 from tests.architecture.test_shape import ROOT, imported, modules
 
 OURS: Final = {"app", "baton", "bench", "chalicelib", "cli", "infra", "lab", "node_hook", "tests", "tools"}

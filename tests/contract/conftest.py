@@ -35,7 +35,7 @@ def emulated(ground: Ground) -> Iterator[Emulated]:
     assert not problems, "\n".join(problems)
 
 
-@pytest.fixture(params=["simulated", "emulated"])
+@pytest.fixture(params=["simulated", pytest.param("emulated", marks=pytest.mark.slow)])
 def aws(request: pytest.FixtureRequest) -> Aws:
     """A cluster at rest, in each of the two."""
     if request.param == "simulated":

@@ -12,7 +12,10 @@ import pytest
 
 HOOK = Path(__file__).resolve().parents[2] / "node_hook"
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs files that are owned by root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs files that are owned by root"),
+    pytest.mark.slow,
+]
 
 
 def install(root: Path, *words: str, hook: Path = HOOK) -> str:
