@@ -106,12 +106,13 @@ class Show:
     def tally(self, tally: Tally, seed: int) -> None:
         """The sum of a chaos run: which faults occurred how often, and what they cost."""
         self.console.print()
+        self.console.print("    [dim]fault, how often it occurred, and how long the client was not served[/dim]")
         most = max(tally.histogram.values(), default=1)
         for kind, count in sorted(tally.histogram.items()):
             times = sorted(s.outage_seconds for s in tally.shots if s.kind == kind and s.occurred)
             bar = Text(f"    {kind:<20} {count:>4} ")
-            bar.append("█" * max(1, round(count / most * 24)), "blue")
-            bar.append(f"  outage {times[len(times) // 2]:.1f} s, at most {times[-1]:.1f} s")
+            bar.append(f"{'█' * max(1, round(count / most * 16)):<16}", "blue")
+            bar.append(f"  median {times[len(times) // 2]:4.1f} s, longest {times[-1]:4.1f} s")
             self.console.print(bar)
         if tally.trouble:
             self.console.print(f"{BAD} [red]{tally.trouble}[/red]")
