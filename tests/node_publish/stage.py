@@ -38,6 +38,9 @@ class Bus:
         self.calls: list[int] = []
         """How many entries each call had, refused ones too."""
         self.headers: list[dict[str, str]] = []
+        self.connections = 0
+        self.hangs_up = False
+        """Close the connection after each answer, without saying so."""
         self.behave: Callable[[int, list[dict[str, Any]]], Any] = lambda call, entries: None
         """Given the call's number and entries: None to take them; a list of error codes, one per
         entry; (status, body) to refuse; or a number of seconds to hang."""
@@ -88,6 +91,7 @@ def _server(bus: Bus) -> socketserver.TCPServer:
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
+            self.close_connection = self.close_connection or bus.hangs_up
 
         def date_time_string(self, timestamp: float | None = None) -> str:
             return formatdate(time.time() + bus.ahead, usegmt=True)
@@ -96,6 +100,7 @@ def _server(bus: Bus) -> socketserver.TCPServer:
             pass
 
         def handle(self) -> None:
+            bus.connections += 1
             # A killed publisher leaves a broken connection behind: no news here.
             with contextlib.suppress(OSError):
                 super().handle()

@@ -157,6 +157,25 @@ def test_the_role_id_is_asked_once(metadata: Metadata, tmp_path: Path) -> None:
         assert metadata.asked.count("sts") == 1
 
 
+def test_credentials_that_aws_refuses_are_replaced(metadata: Metadata, tmp_path: Path) -> None:
+    """Revoked before their time: the next try is signed with what the metadata service has now."""
+    metadata.role("REVOKED", time.time() + 3600)
+    with stage(tmp_path) as node:
+        _start(node, metadata)
+        metadata.role("FRESH", time.time() + 3600)
+
+        def strict(call: int, entries: list[dict[str, Any]]) -> object:
+            revoked = "Credential=REVOKED/" in node.bus.headers[-1]["authorization"]
+            return (403, {"__type": "ExpiredTokenException"}) if revoked else None
+
+        node.bus.behave = strict
+        node.keepalived()
+        node.vrrp("MASTER")
+        wait(lambda: node.bus.words("transition"), node)
+        assert "ExpiredTokenException" in node.log
+        assert "Credential=FRESH/" in node.bus.headers[-1]["authorization"]
+
+
 def _start(node: Node, metadata: Metadata) -> None:
     """Start a publisher whose STS is the metadata server, and whose credentials are its role's."""
     before = len(node.bus.words("start"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from node_hook.spool import Spool
 from tests.node_publish.stage import SOURCE, Node, stage, wait
 
 BOTH = ("transition", "start")
@@ -88,6 +90,24 @@ def test_keepalived_that_vanishes_is_said(running: Node) -> None:
     wait(lambda: states(running)[-1] == "STOP", running)
     assert time.monotonic() - began < 5
     assert "vanished" in running.bus.taken[-1]["reason"]
+
+
+def test_keepalived_killed_and_the_publisher_stopped_in_one_breath(running: Node) -> None:
+    """Nobody is left to say STOP but the publisher, in its last moment."""
+    running.vrrp("MASTER")
+    wait(lambda: "MASTER" in states(running), running)
+    running.others[0].kill()
+    assert running.stop() == 0
+    assert states(running)[-1] == "STOP"
+
+
+def test_a_fifo_without_a_writer_is_no_end(running: Node) -> None:
+    """keepalived is gone, its end of the FIFO closed; the next one is heard as ever."""
+    running.others[0].kill()
+    wait(lambda: states(running)[-1] == "STOP", running)
+    running.keepalived()
+    running.vrrp("MASTER")
+    wait(lambda: states(running)[-1] == "MASTER", running)
 
 
 def test_two_masters_are_said_once(running: Node) -> None:
@@ -178,6 +198,7 @@ def test_whatever_fails_is_tried_until_it_is_taken(running: Node) -> None:
     troubles = [
         (400, {"__type": "ThrottlingException", "message": "slow"}), (200, {"Entries": []}),
         (403, {"__type": "AccessDeniedException", "message": "no"}), (200, "rubbish"),
+        (200, {"FailedEntryCount": 1, "Entries": [{"EventId": "1"}]}),
     ]
     running.bus.behave = lambda call, entries: troubles.pop() if troubles else None
     for state in ("MASTER", "BACKUP"):
@@ -306,6 +327,26 @@ def test_a_clock_days_ahead_is_told_and_worked_around(node: Node) -> None:
     node.bus.behave = strict
     node.ready()
     wait(lambda: "clock is 259" in node.log and "s ahead of AWS's" in node.log, node)
+
+
+def test_a_clock_that_was_days_ahead(node: Node) -> None:
+    """The last word is dated in the future: told, and words go on from there until the clock is right."""
+    spool = Spool(str(node.root / "state" / "spool"))
+    word = {"kind": "answer"}
+    ahead = spool.append(time.time() + 3 * 86400, lambda number: json.dumps({**word, "sequence": number}))
+    node.ready()
+    assert node.bus.words("start")[-1]["sequence"] == ahead.sequence + 1
+    assert "the last word is dated 259" in node.log
+
+
+def test_what_people_look_at_is_replaced_as_a_whole(running: Node) -> None:
+    """Who has state.json open goes on reading the old one, never half of the new one."""
+    with open(running.root / "run" / "state.json", encoding="utf-8") as file:
+        before = file.read()
+        running.vrrp("MASTER")
+        wait(lambda: running.view["state"] == "MASTER", running)
+        file.seek(0)
+        assert file.read() == before
 
 
 def test_a_spool_that_cannot_be_made(node: Node) -> None:

@@ -85,6 +85,23 @@ def test_order_at_a_shutdown(tmp_path: Path, config: Path) -> None:
     after = next(line for line in unit.splitlines() if line.startswith("After="))
     assert "network-online.target" in after and "baton-publish.service" in after
     assert "After=baton-publish.service" in (system / "keepalived.service.d/baton.conf").read_text()
+    publisher = settings(system / "baton-publish.service")
+    assert "keepalived.service" in publisher["Before"] and "network-online.target" in publisher["After"]
+
+
+def settings(unit: Path) -> dict[str, str]:
+    """A unit file's settings; of one that is given twice the last."""
+    lines = [line for line in unit.read_text().splitlines() if not line.startswith("#")]
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+@pytest.mark.parametrize("unit", ["baton-publish.service", "baton-node.service"])
+def test_units_are_hardened_but_see_the_hosts_mounts(unit: str) -> None:
+    """Whatever gives a unit a mount namespace of its own would keep a volume mounted in there."""
+    found = settings(HOOK / unit)
+    assert found["NoNewPrivileges"] == "yes" and "RestrictAddressFamilies" in found
+    own_mounts = ("Private", "Protect", "ReadOnly", "ReadWrite", "Inaccessible", "Bind", "Temporary", "Root")
+    assert not [key for key in found if key.startswith(own_mounts) or key in ("MountFlags", "DynamicUser")]
 
 
 def test_what_an_earlier_version_had_goes(tmp_path: Path) -> None:
