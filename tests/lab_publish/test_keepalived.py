@@ -56,6 +56,19 @@ def test_a_killed_keepalived_is_said_though_it_says_nothing(here: Election) -> N
     assert here.holds_address("a"), "the fault did not occur"
 
 
+def test_a_reload_loses_nothing(here: Election) -> None:
+    """It says nothing of what has not changed; what changes afterwards is heard."""
+    before = here.states()
+    here.started["a"].send_signal(signal.SIGHUP)
+    log = here.root / "ka-a" / "log"
+    wait(lambda: b"eload" in log.read_bytes(), here.node)
+    hold.put(holding(here), "test")
+    here.until("FAULT")
+    assert here.states() == [*before, "FAULT"]
+    hold.clear(holding(here), "test")
+    here.until("MASTER")
+
+
 def test_a_killed_child_flaps(here: Election) -> None:
     """kill -9 of the VRRP child: keepalived starts another; the last word is MASTER."""
     os.kill(here.vrrp_child(), signal.SIGKILL)

@@ -123,6 +123,7 @@ class Node:
     process: subprocess.Popen[bytes] | None = None
     others: list[subprocess.Popen[bytes]] = field(default_factory=list)
     prefix: tuple[str, ...] = ()
+    python: str = sys.executable
 
     def __post_init__(self) -> None:
         for name in ("etc", "state", "run", "bin", "tmp"):
@@ -172,7 +173,7 @@ class Node:
         """Start the daemon; its log goes to a file."""
         with open(self.root / "log", "ab") as log:
             self.process = subprocess.Popen(
-                [*self.prefix, sys.executable, str(PUBLISH)],
+                [*self.prefix, self.python, str(PUBLISH)],
                 env={**self.environment, **more}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )
 

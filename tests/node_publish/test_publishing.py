@@ -198,7 +198,6 @@ def test_whatever_fails_is_tried_until_it_is_taken(running: Node) -> None:
     troubles = [
         (400, {"__type": "ThrottlingException", "message": "slow"}), (200, {"Entries": []}),
         (403, {"__type": "AccessDeniedException", "message": "no"}), (200, "rubbish"),
-        (200, {"FailedEntryCount": 1, "Entries": [{"EventId": "1"}]}),
     ]
     running.bus.behave = lambda call, entries: troubles.pop() if troubles else None
     for state in ("MASTER", "BACKUP"):
@@ -225,6 +224,20 @@ def test_entries_fail_one_by_one(running: Node) -> None:
     wait(lambda: len(states(running)) == 5, running)
     sequences = [word["sequence"] for word in running.bus.taken]
     assert len(sequences) == len(set(sequences)), "an entry that was taken was sent again"
+
+
+def test_a_count_of_failures_without_their_codes_is_no_acknowledgement(running: Node) -> None:
+    """An answer that contradicts itself: the word is sent again."""
+    answers: list[int] = []
+
+    def contradict(call: int, entries: list[dict[str, object]]) -> object:
+        answers.append(call)
+        unclear = {"FailedEntryCount": 1, "Entries": [{"EventId": "1"}] * len(entries)}
+        return (200, unclear) if len(answers) == 1 else None
+
+    running.bus.behave = contradict
+    running.vrrp("MASTER")
+    wait(lambda: states(running) == ["BACKUP", "MASTER"], running)
 
 
 def test_a_word_that_the_bus_will_never_take_holds_nothing_up(running: Node) -> None:

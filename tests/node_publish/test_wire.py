@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +43,20 @@ def test_a_connection_that_broke_is_made_anew(node: Node) -> None:
     say_one_by_one(node, "MASTER", "BACKUP", "MASTER")
     assert [word["state"] for word in node.bus.words("transition")] == ["MASTER", "BACKUP", "MASTER"]
     assert node.bus.connections > 1
+
+
+def test_the_oldest_python_will_do(tmp_path: Path) -> None:
+    """The publisher runs on Python 3.9, as its distribution has it."""
+    places = Path.home().glob(".pyenv/versions/3.9.*/bin/python3.9")
+    python = next((str(place) for place in places), None) or shutil.which("python3.9", path="/usr/bin")
+    if python is None:
+        pytest.skip("Python 3.9 is not installed here")
+    with stage(tmp_path) as node:
+        node.python = python
+        node.ready()
+        node.keepalived()
+        say_one_by_one(node, "MASTER", "BACKUP")
+        assert node.stop() == 0
 
 
 @given(st.integers(1, 1000), st.floats(0, 1, exclude_max=True))

@@ -30,6 +30,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs files that are own
 def test_a_good_one() -> None:
     """Defaults are filled in."""
     config = parse(GOOD)
+    assert (config.heartbeat_seconds, config.priority) == (15.0, 254)
     assert config.vrrp_instance == "baton-orders" and config.health and config.health.failures == 3
     assert config.volumes[0].serial == "vol0123456789abcdef0"
 
