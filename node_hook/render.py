@@ -92,7 +92,6 @@ def node_json(
     stage: str,
     region: str,
     nodes: "Optional[Sequence[str]]" = None,
-    endpoint_url: Optional[str] = None,
     paths: "Optional[Mapping[str, str]]" = None,
 ) -> "Dict[str, Any]":
     """/etc/baton/node.json of one node, as an object."""
@@ -108,7 +107,6 @@ def node_json(
         "priority": priorities[node],
         "heartbeat_seconds": definition.get("heartbeat_seconds", 15),
         "region": region,
-        "endpoint_url": endpoint_url,
         "volumes": list(definition.get("volumes", [])),
         "units": list(definition.get("units", [])),
         "unit_seconds": definition.get("unit_seconds", 10),
@@ -118,6 +116,11 @@ def node_json(
     if paths:
         found["paths"] = dict(paths)
     return found
+
+
+def text_of(config: "Mapping[str, Any]") -> str:
+    """node.json as it is written: the preflight compares a hash of it."""
+    return json.dumps(config, indent=1) + "\n"
 
 
 def instance(cluster: str) -> str:
@@ -157,7 +160,7 @@ def main(argv: "List[str]") -> int:
         definition = json.load(file)
     hosts = dict(pair.split("=", 1) for pair in pairs)
     config = node_json(definition, node, stage=stage, region=region, nodes=list(hosts))
-    _put(directory, "etc/baton/node.json", json.dumps(config, indent=1) + "\n")
+    _put(directory, "etc/baton/node.json", text_of(config))
     if definition.get("addresses"):
         text = keepalived_conf(definition, node, hosts, stage=stage)
         _put(directory, "etc/keepalived/keepalived.conf", text)

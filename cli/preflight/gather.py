@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from cli.preflight.facts import Facts, Raw, Report, interfaces_of
 from infra.account import Account, sentence
 from infra.names import FUNCTIONS, Names
-from node_hook.render import CannotRender, node_json
+from node_hook.render import CannotRender, node_json, text_of
 
 ANSWER_SECONDS: Final = 20.0
 """A node answers in one to two seconds; its own questions to its host take some more."""
@@ -63,8 +63,7 @@ def wanted_config(account: Account, names: Names, document: Raw, nodes: Sequence
             found = node_json(document, node, stage=names.stage, region=account.region, nodes=list(nodes))
         except CannotRender:
             continue  # the definition's own defects are told elsewhere
-        text = json.dumps(found, indent=1) + "\n"  # as render.py writes it
-        hashes[node] = hashlib.sha256(text.encode()).hexdigest()
+        hashes[node] = hashlib.sha256(text_of(found).encode()).hexdigest()
     return hashes
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from lab.demo import chaos
 from lab.demo.lab import Lab
 from lab.demo.play import Outcome, perform
+from lab.demo.restore import restore
 from lab.demo.scenario import Scenario
 from lab.demo.scenarios import ALL, named
 from lab.demo.show import Show
@@ -54,9 +55,10 @@ def play_all(lab: Lab, scenarios: Sequence[Scenario], shown: Show, *, broken: bo
 
 
 def keep(lab: Lab, shown: Show) -> None:
-    """Leave it running until Ctrl-C, which is how it is meant to end."""
-    shown.kept(lab)
+    """Mend what the last scenario broke, and leave it running until Ctrl-C."""
     try:
+        restore(lab)
+        shown.kept(lab)
         while True:
             time.sleep(1.0)
     except KeyboardInterrupt:

@@ -106,7 +106,7 @@ class Show:
     def tally(self, tally: Tally, seed: int) -> None:
         """The sum of a chaos run: which faults occurred how often, and what they cost."""
         self.console.print()
-        self.console.print("    [dim]fault, how often it occurred, and how long the client was not served[/dim]")
+        self.console.print("    [dim]fault, how often it occurred, how long the client was not served[/dim]")
         most = max(tally.histogram.values(), default=1)
         for kind, count in sorted(tally.histogram.items()):
             times = sorted(s.outage_seconds for s in tally.shots if s.kind == kind and s.occurred)

@@ -6,7 +6,6 @@ functions by `chalice deploy`, the definition in Parameter Store, the nodes' fil
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -20,12 +19,12 @@ import boto3
 
 from infra.account import Account, connect
 from infra.functions import CHECKOUT, Functions
-from infra.names import CLUSTER_TAG, STAGE_TAG, Names
+from infra.names import Names
 from infra.support import Support, make_support
 from infra.wiring import Wiring
 from lab.cloud import Cloud
-from lab.cloud.building import Net, Node
-from lab.demo import broken, plan
+from lab.cloud.building import Node
+from lab.demo import account, broken, plan
 from lab.demo.lab import Lab
 from lab.demo.trouble import Trouble
 from lab.demo.witness import Passage, Witness
@@ -122,11 +121,10 @@ def raise_curtain(cloud: Cloud, hosts: Hosts, say: Say, broken_as: str) -> Lab:
     cloud.use(passage)
     names = Names(plan.STAGE)
     support = make_support(boto3.Session(), plan.STAGE)
-    net = cloud.network(plan.VPC, plan.SUBNET)
-    nodes = launch(cloud, net, support)
-    volumes = make_volumes(cloud, hosts)
+    nodes = account.nodes(cloud, account.network(cloud), support)
+    volumes = account.volumes(cloud, hosts)
     definition = plan.definition([node.id for node in nodes.values()], volumes)
-    put_definition(cloud, names, definition)
+    account.put_definition(cloud, names, definition)
     for name, node in nodes.items():
         hosts.add(node_spec(cloud, name, node, nodes, definition, endpoint))
     hosts.add(Spec(instance=plan.CLIENT, name=plan.CLIENT, address=plan.CLIENT_ADDRESS, files=client_files()))
@@ -174,46 +172,17 @@ class Aside:
             raise Trouble(f"it failed that {what}: {self._error}") from self._error
 
 
-def deploy(account: Account, names: Names, support: Support, directory: Path, broken_as: str) -> None:
+def deploy(operator: Account, names: Names, support: Support, directory: Path, broken_as: str) -> None:
     """`chalice deploy` of this checkout, or of a broken copy of it, and the wiring of its events."""
     checkout = broken.build(broken_as, directory / "source") if broken_as else CHECKOUT
     lines: list[str] = []
-    functions = Functions(account, names, lambda: support, checkout=checkout, state=directory / "deploy")
+    functions = Functions(operator, names, lambda: support, checkout=checkout, state=directory / "deploy")
     try:
         functions.prepare()
         functions.carry_out(lines.append)
-        Wiring(account, names, lambda: support).carry_out(lines.append)
+        Wiring(operator, names, lambda: support).carry_out(lines.append)
     except Exception as error:  # noqa: BLE001 - whatever it is, the lines before it tell more
         raise Trouble(f"the app could not be deployed: {error}\n" + "\n".join(lines[-20:])) from error
-
-
-def launch(cloud: Cloud, net: Net, support: Support) -> dict[str, Node]:
-    """The three instances, running."""
-    tags = {STAGE_TAG: plan.STAGE, CLUSTER_TAG: plan.CLUSTER}
-    nodes = {
-        name: cloud.launch(net, name, address, profile=support.node_profile, tags=tags, wait=False)
-        for name, address in plan.NODES.items()
-    }
-    cloud.until(lambda: all(cloud.state(node.id) == "running" for node in nodes.values()), 20.0)
-    return nodes
-
-
-def make_volumes(cloud: Cloud, hosts: Hosts) -> list[str]:
-    """The cluster's volumes, with their filesystems."""
-    tags = {STAGE_TAG: plan.STAGE, CLUSTER_TAG: plan.CLUSTER}
-    volumes = []
-    for disk in plan.DISKS:
-        volume = cloud.volume(tags=tags)
-        hosts.disks.create(volume, megabytes=disk.megabytes, filesystem=disk.filesystem)
-        volumes.append(volume)
-    return volumes
-
-
-def put_definition(cloud: Cloud, names: Names, definition: dict[str, Any]) -> None:
-    """Put the cluster's definition where the app reads it."""
-    cloud.client("ssm").put_parameter(
-        Name=names.definition(plan.CLUSTER), Type="String", Value=json.dumps(definition), Overwrite=True
-    )
 
 
 def node_spec(
@@ -231,9 +200,7 @@ def node_spec(
         zone=node.zone,
         role=Names(plan.STAGE).node_role,
         credentials=Credentials(keys.access_key, keys.secret_key, keys.token),
-        node=render.node_json(
-            definition, node.id, stage=plan.STAGE, region=cloud.region, endpoint_url=endpoint
-        ),
+        node=render.node_json(definition, node.id, stage=plan.STAGE, region=cloud.region),
         files={
             "/etc/keepalived/keepalived.conf": render.keepalived_conf(
                 definition, node.id, addresses, stage=plan.STAGE
@@ -242,6 +209,9 @@ def node_spec(
             f"/etc/systemd/system/{plan.LEDGER_UNIT}": plan.LEDGER_SERVICE,
             "/etc/default/keepalived": 'DAEMON_ARGS="--log-console"\n',
             "/etc/systemd/system/keepalived.service.d/priority.conf": plan.KEEPALIVED_DROP_IN,
+            "/etc/systemd/system/baton-publish.service.d/endpoint.conf": (
+                f"[Service]\nEnvironment=AWS_ENDPOINT_URL={endpoint}\n"
+            ),
             **{f"{disk.mount}/.keep": "" for disk in plan.DISKS},
         },
         units=UNITS,
@@ -251,4 +221,3 @@ def node_spec(
 def client_files() -> dict[str, str]:
     """What the client's host needs."""
     return {"/opt/ledger/client.py": (INSIDE / "client.py").read_text(encoding="utf-8")}
-

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.hosts.network import PREFIX, hardware
+from node_hook.render import text_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PYTHON = Path(sys.executable)
@@ -144,7 +145,7 @@ def _hook(spec: Spec, tree: Path, system: Path) -> None:
         script.chmod(0o755)
     for unit in spec.hook.glob("*.service"):
         _write(system / unit.name, unit.read_text(encoding="utf-8"))
-    _write(tree / "etc/baton/node.json", json.dumps(dict(spec.node or {}), indent=1))
+    _write(tree / "etc/baton/node.json", text_of(spec.node or {}))
 
 
 def _program(module: str) -> str:

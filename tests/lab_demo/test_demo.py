@@ -55,7 +55,6 @@ def test_an_interrupt_at_any_moment_leaves_nothing_behind(seconds: float, tmp_pa
     await_gone(before)
 
 
-@pytest.mark.long
 @pytest.mark.timeout(395)
 def test_ten_random_faults_break_no_guarantee(tmp_path: Path) -> None:
     before, out = labs(), tmp_path / "out"
