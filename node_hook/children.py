@@ -41,13 +41,19 @@ def run(
     *,
     stop: Optional[Callable[[], bool]] = None,
     signals: "tuple[int, ...]" = (signal.SIGKILL,),
+    bound: bool = False,
 ) -> Ended:
     """Run a program until it ends, `until` passes (time.time), or `stop` says so.
 
     Past that it gets `signals` in turn. Output and errors are kept together; input is empty.
+    `bound`: the program dies with this process, for what must not happen once a newer command was
+    executed (an agent that is restarted kills us, and runs the next command at once).
     """
+    parent = os.getpid()
 
     def execute() -> int:
+        if bound:
+            _die_with(parent)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         os.setpgid(0, 0)
@@ -93,6 +99,15 @@ def _child(function: Callable[[], int], output: int) -> None:
     except BaseException as error:  # noqa: BLE001 - the child ends here, whatever it was
         os.write(2, f"{type(error).__name__}: {error}\n".encode())
     os._exit(code & 0xFF)
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends; it may have ended already."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, which outlives the exec
+    if os.getppid() != parent:
+        os._exit(70)
 
 
 def _wait(

@@ -93,4 +93,7 @@ def locked(path: str, until: float) -> Iterator[int]:
             time.sleep(0.01)
         yield descriptor
     finally:
+        # Not by closing alone: a child that hangs in the kernel has it open as well, and would keep
+        # every later command out.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)

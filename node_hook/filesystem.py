@@ -63,7 +63,7 @@ def check(volume: Volume, device: Device, until: float, stop: Callable[[], bool]
         return None
     argv = ["fsck.ext4", "-p", device.path]
     # SIGTERM first: it stops between two blocks, and nothing is worse than it was.
-    ended = children.run(argv, until, stop=stop, signals=(signal.SIGTERM, signal.SIGKILL))
+    ended = children.run(argv, until, stop=stop, signals=(signal.SIGTERM, signal.SIGKILL), bound=True)
     if ended.code is None or ended.code < 0:
         raise Failed("mount", f"the check of {volume.id} did not end by the deadline")
     if ended.code == 127:
@@ -81,7 +81,7 @@ def mount(volume: Volume, device: Device, until: float) -> None:
     argv = ["mount", "-t", volume.filesystem]
     if volume.options:
         argv += ["-o", ",".join(volume.options)]
-    ended = children.run([*argv, "--", device.path, volume.mount], until)
+    ended = children.run([*argv, "--", device.path, volume.mount], until, bound=True)
     if ended.code is None:
         raise Failed("mount", f"mounting {volume.id} did not end by the deadline")
     if ended.code != 0:

@@ -13,6 +13,7 @@ from typing import Any
 
 from node_hook import children, devices, filesystem
 from node_hook.config import Config
+from node_hook.job import Failed
 
 LOOK_SECONDS = 3.0
 """Each question to a program of the host; one that hangs costs no more."""
@@ -66,9 +67,10 @@ def _filesystem(config: Config, volume: Any) -> "dict[str, Any] | None":
     """What is on a volume that is attached here; None if it is not."""
     try:
         device = devices.find(volume, config.paths)
-    except devices.Unverified as error:
+        return None if device is None else dict(filesystem.probe(device))
+    except (devices.Unverified, Failed) as error:
+        # A device that hangs, too: status is what people ask then.
         return {"trouble": str(error)}
-    return None if device is None else dict(filesystem.probe(device))
 
 
 def _keepalived(config: Config) -> "dict[str, Any]":

@@ -86,7 +86,7 @@ def _format(volume: Volume, device: Device, until: float) -> None:
 
 
 def _run(argv: "list[str]", until: float, what: str) -> None:
-    ended = children.run(argv, until)
+    ended = children.run(argv, until, bound=True)
     if ended.code != 0:
         reason = f"{argv[0]} is not installed" if ended.code == 127 else ended.output.strip()[-300:]
         raise Failed("mount", f"{what}: {reason or 'no end by the deadline'}")

@@ -18,12 +18,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+SCRIPT = str(REPOSITORY / "node_hook/node.py")
 BOOT = "11111111-2222-3333-4444-555555555555"
 VOLUME = "vol-0aaaaaaaaaaaaaaaa"
 _SYSTEM = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
@@ -80,12 +81,14 @@ class Node:
         process, out, err = self.begin(*words, python=python)
         return self.end(process, out, err, timeout)
 
-    def begin(self, *words: str, python: str = PYTHON) -> tuple[subprocess.Popen[bytes], Path, Path]:
-        """Start the node script."""
+    def begin(
+        self, *words: str, python: str = PYTHON, script: tuple[str, ...] = (SCRIPT,)
+    ) -> tuple[subprocess.Popen[bytes], Path, Path]:
+        """Start the node script, or one that runs it."""
         self.write_config()
         folder = Path(tempfile.mkdtemp(dir=self.home))
         out, err = folder / "out", folder / "err"
-        argv = [python, "-IS", str(REPOSITORY / "node_hook/node.py"), *words]
+        argv = [python, "-IS", *script, *words]
         with out.open("wb") as output, err.open("wb") as errors:
             process = subprocess.Popen(
                 [*self.enter(), *argv],
@@ -106,6 +109,7 @@ class Node:
             os.killpg(process.pid, signal.SIGKILL)
             raise AssertionError(f"no end within {timeout} s: {err.read_text()}") from None
         lines = out.read_text().splitlines()
+        assert len(lines) <= 1, f"more than the answer on stdout: {lines}"
         return Ran(code, json.loads(lines[-1]) if lines else {}, err.read_text())
 
     def release(self, epoch: int, *more: str, seconds: float = 5, timeout: float = 30) -> Ran:
@@ -180,9 +184,16 @@ class Node:
         path = self.home / "run/hold"
         return path.read_text() if path.exists() else ""
 
-    def disk(self, name: str = "nvme1n1", *, volume: str = VOLUME, make: str = "mkfs.ext4 -q -F") -> Disk:
-        """A new volume, formatted by `make` if it says so, and attached."""
-        image = self.home / f"{volume}.img"
+    def disk(
+        self,
+        name: str = "nvme1n1",
+        *,
+        volume: str = VOLUME,
+        make: str = "mkfs.ext4 -q -F",
+        shelf: Path | None = None,
+    ) -> Disk:
+        """A new volume, formatted by `make` if it says so, and attached. Its image lies on the shelf."""
+        image = (shelf or self.home) / f"{volume}.img"
         size = (320 if "xfs" in make else 32) << 20
         with image.open("wb") as file:
             file.truncate(size)
@@ -215,6 +226,49 @@ class Node:
             if os.path.basename(os.readlink(link)) == disk.name:
                 link.unlink()
 
+    def end_spawned(self) -> None:
+        """End what was started in the node, and let the node itself, which was first, go on."""
+        self._end(self.started[1:])
+        del self.started[1:]
+
+    def stop_all(self) -> None:
+        """End what was started in the node, and the node with it."""
+        self._end(self.started)
+        self.started.clear()
+
+    def _end(self, started: list[subprocess.Popen[bytes]]) -> None:
+        living = [process for process in started if process.poll() is None]
+        for process in living:
+            os.killpg(process.pid, signal.SIGKILL)
+        for process in living:
+            with suppress(subprocess.TimeoutExpired):  # stuck in the kernel: left behind
+                process.wait(5)
+
+    def drop_loops(self) -> None:
+        """Give its loop devices back."""
+        argv = ["losetup", "-l", "-n", "-O", "NAME,BACK-FILE"]
+        listed = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)
+        for line in listed.stdout.splitlines():
+            if f"{self.home}/" in line and "shelf.img" not in line:
+                argv = ["losetup", "-d", line.split()[0]]
+                subprocess.run(argv, timeout=10, check=False, capture_output=True)
+
+    @contextmanager
+    def shelf(self) -> Iterator[Path]:
+        """A filesystem for images. While it is frozen (`frozen`) the devices made of them hang."""
+        place, image = self.home / "shelf", self.home / "shelf.img"
+        place.mkdir()
+        with image.open("wb") as file:
+            file.truncate(96 << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True, timeout=20)
+        subprocess.run(["mount", "-o", "loop", str(image), str(place)], check=True, timeout=20)
+        try:
+            yield place
+        finally:
+            self.stop_all()
+            self.drop_loops()
+            subprocess.run(["umount", "-l", str(place)], check=True, timeout=20)
+
     def yank(self, disk: Disk) -> None:
         """Pull the device under whatever is mounted from it: a force-detach."""
         code = (
@@ -224,6 +278,16 @@ class Node:
             self.sh(f'timeout 5 {PYTHON} -c "{code}"')
         shrink(disk.loop)
         self.detach(disk)
+
+
+@contextmanager
+def frozen(shelf: Path) -> Iterator[None]:
+    """Every write to a device whose image lies there sleeps in the kernel, beyond any signal."""
+    subprocess.run(["fsfreeze", "-f", str(shelf)], check=True, timeout=20)
+    try:
+        yield
+    finally:
+        subprocess.run(["fsfreeze", "-u", str(shelf)], check=True, timeout=20)
 
 
 def loop_of(image: Path) -> str:
@@ -290,30 +354,8 @@ def _child_of(pid: int) -> int:
 
 
 def _take_down(made: Node) -> None:
-    for process in made.started:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-    try:
-        os.kill(made.init, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    for process in made.started:
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            pass  # stuck in the kernel: left behind, its output goes nowhere
-    listed = subprocess.run(
-        ["losetup", "-l", "-n", "-O", "NAME,BACK-FILE"],
-        capture_output=True,
-        text=True,
-        timeout=10,
-        check=False,
-    )
-    for line in listed.stdout.splitlines():
-        if str(made.home) in line:
-            subprocess.run(["losetup", "-d", line.split()[0]], timeout=10, check=False, capture_output=True)
+    made.stop_all()
+    made.drop_loops()
     shutil.rmtree(made.home, ignore_errors=True)
 
 

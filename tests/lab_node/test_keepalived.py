@@ -70,6 +70,14 @@ def test_an_acquire_that_fails_gives_up_mastership(master: Node) -> None:
     wait_state(master, "MASTER")
 
 
+def test_the_address_of_a_keepalived_that_lives_is_its_own(master: Node) -> None:
+    """A release takes the volumes; the address is keepalived's, for as long as it runs."""
+    ran = master.release(1)
+    # keepalived would put it back at once: the answer tells whether it was touched.
+    assert ran.gist == ("released", "") and "deleted" not in ran.answer["text"]
+    assert "10.9.0.100" in master.sh("ip -o address show")
+
+
 def test_handover_refuses_without_a_peer_that_is_ready(master: Node) -> None:
     """Unless told `--anyway`; and never to itself."""
     for words in ((), ("--ready", ME)):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.lab_node.rig import Node, wait_for
+from tests.lab_node.rig import BOOT, PYTHON, Node, frozen, wait_for
 
 STUBBORN = "trap '' TERM; exec 9>{mount}/held; touch {home}/ready-{name}; while :; do sleep 0.1 9>&-; done"
 
@@ -235,29 +236,63 @@ def test_a_lock_held_past_its_deadline_says_by_whom(node: Node) -> None:
     assert "process 77 (acquire, epoch 6)" in ran.answer["text"] and "past its deadline" in ran.answer["text"]
 
 
-THROTTLE = Path("/sys/fs/cgroup/blkio/blkio.throttle.write_bps_device")
-
-
-@pytest.mark.skipif(not THROTTLE.exists(), reason="needs the first version of control groups")
 def test_a_device_that_hangs_does_not_hang_the_script(node: Node) -> None:
     """The unmount sleeps in the kernel beyond any signal: the answer comes in time and does not say
     released, though no table shows the mount any more. Once the device answers, it is released."""
+    with node.shelf() as shelf:
+        disk = node.disk(shelf=shelf)
+        node.acquire(1)
+        with frozen(shelf):
+            node.sh(f"dd if=/dev/zero of={node.mount}/dirty bs=1M count=4 2>/dev/null")
+            for _ in range(2):
+                # The child that hangs is left behind, and keeps no later command out.
+                ran = node.release(2, seconds=3)
+                assert ran.gist == ("failed", "busy"), ran.answer["text"]
+                assert ran.answer["word"]["highest"] == 2 and ran.answer["word"]["released"] == 0
+            assert node.status()["result"] == "status"
+        ran = node.release(2, seconds=15)
+        assert ran.gist == ("released", ""), ran.answer["text"]
+        assert free(node, disk.loop)
+
+
+def test_what_the_block_layer_keeps_is_written_out(node: Node) -> None:
+    """Somebody writes to the device itself after it was unmounted, and keeps it open: a release that
+    has nothing to unmount writes that out all the same, before the volume is taken away."""
     disk = node.disk()
     node.acquire(1)
-    THROTTLE.write_text(f"{disk.number} 1")
-    try:
-        node.sh(f"dd if=/dev/zero of={node.mount}/dirty bs=1M count=4 2>/dev/null")
-        began = time.monotonic()
-        ran = node.release(2, seconds=3)
-        assert ran.gist == ("failed", "busy"), ran.answer["text"]
-        assert time.monotonic() - began < 20
-        assert ran.answer["word"]["highest"] == 2 and ran.answer["word"]["released"] == 0
-        assert node.status()["result"] == "status"
-    finally:
-        THROTTLE.write_text(f"{disk.number} 0")
-    ran = node.release(2, seconds=15)
+    node.release(2)
+    code = (
+        f"import os,time; d=os.open({disk.loop!r}, os.O_RDWR); os.pwrite(d, b'kept', (32 << 20) - 4096);"
+        f"open('{node.home}/ready', 'w'); time.sleep(60)"
+    )
+    writer = node.spawn(f'exec {PYTHON} -c "{code}"', (node.home / "ready").exists)
+    ran = node.release(3)
     assert ran.gist == ("released", ""), ran.answer["text"]
+    with disk.image.open("rb") as image:
+        image.seek((32 << 20) - 4096)
+        assert image.read(4) == b"kept"
+    assert writer.poll() is None, "who has the device open does not hold the filesystem"
+
+
+@pytest.mark.parametrize("version", ["3.9", "3.13"])
+def test_the_oldest_interpreter_and_a_new_one(node: Node, version: str) -> None:
+    """Whatever Python the distribution has: mounted, asked, unmounted."""
+    python = interpreter(version)
+    disk = node.disk()
+    words = ("--cluster", "orders", "--epoch", "1", "--deadline", f"{time.time() + 20:.3f}")
+    assert node.node("acquire", *words, "--boot", BOOT, python=python).gist == ("acquired", "")
+    assert node.node("status", python=python).answer["status"]["serving"] == 1
+    assert node.node("release", *words, python=python).gist == ("released", "")
     assert free(node, disk.loop)
+
+
+def interpreter(version: str) -> str:
+    """A Python of this version that is installed here."""
+    own = Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}")
+    found = next((str(place) for place in own), None) or shutil.which(f"python{version}", path="/usr/bin")
+    if found is None:
+        pytest.skip(f"Python {version} is not installed here")
+    return found
 
 
 def test_twice_at_once_is_once(node: Node) -> None:
