@@ -29,7 +29,8 @@ HOSTS_EVERY = 5
 
 
 def host_of(pid: int) -> "tuple[str, str] | None":
-    """A process's host and boot id; None for the machine's own and for a host that still boots.
+    """A process's host and boot id; None for the machine's own, for a host that still boots, and for
+    a process that dies while it is looked at.
 
     Read anew each time: the kernel gives the number of a namespace that is gone to the next one, so
     a host that reboots can come by another's.
@@ -37,7 +38,8 @@ def host_of(pid: int) -> "tuple[str, str] | None":
     boot = read(f"/proc/{pid}/root/run/boot_id").strip()
     if not boot or not os.path.isdir(f"/proc/{pid}/root/run/lab"):
         return None
-    return read(f"/proc/{pid}/root/etc/hostname").strip(), boot
+    name = read(f"/proc/{pid}/root/etc/hostname").strip()
+    return (name, boot) if name else None
 
 
 def read(path: str) -> str:
@@ -91,9 +93,12 @@ def mounts(pids: "list[int]", known: "dict[str, tuple[str, bool]]") -> "list[tup
     return found
 
 
-def addresses(pid: int) -> "list[str]":
-    """The addresses that a process's network namespace answers for."""
-    text = read(f"/proc/{pid}/net/fib_trie")
+def addresses(pids: "list[int]") -> "list[str]":
+    """The addresses that a host's network namespace answers for: that of its init, which is number 1
+    in its own namespace. It need not have the lowest number here, where numbers begin anew at their end.
+    """
+    is_init = (pid for pid in pids if re.search(r"^NSpid:.*\t1$", read(f"/proc/{pid}/status"), re.MULTILINE))
+    text = read(f"/proc/{next(is_init, pids[0])}/net/fib_trie")
     local = re.findall(r"\|-- ([\d.]+)\n\s+/32 host LOCAL", text)
     return sorted({address for address in local if not address.startswith(("127.", "169.254."))})
 
@@ -118,18 +123,18 @@ class Eye:
 
     def look(self) -> "dict[str, Any]":
         """One look at everything."""
-        known, seen, inits = volumes(self.lab), [], {}
+        known, seen, inside = volumes(self.lab), [], {}
         for pids in processes(self.own).values():
-            host = host_of(pids[0])
+            host = next(filter(None, map(host_of, pids)), None)
             if host is None:
                 continue
-            inits[host[0]] = pids[0]
+            inside[host[0]] = pids
             seen += [[*host, *mount] for mount in mounts(pids, known)]
         if self.looks % HOSTS_EVERY == 0:
             names = os.listdir(self.directory) if os.path.isdir(self.directory) else []
             epochs = {name: epoch(self.directory, name) for name in sorted(names)}
             self.slow = {
-                "addresses": {name: addresses(pid) for name, pid in sorted(inits.items())},
+                "addresses": {name: addresses(pids) for name, pids in sorted(inside.items())},
                 "epochs": {name: value for name, value in epochs.items() if value is not None},
             }
         self.looks += 1
