@@ -10,7 +10,7 @@ import shlex
 import tarfile
 from pathlib import Path
 from string import Template
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -62,19 +62,27 @@ def user_data(session: Session, cluster: str, package: str, digest: str) -> str:
     """The script, with the cluster's definition and the nodes that are known now."""
     defined = session.cluster(cluster)
     parameter = session.client("ssm").get_parameter(Name=session.names.definition(cluster))
-    addresses = addresses_of(session, defined.nodes)
-    text = Template(SCRIPT.read_text()).substitute(
-        cluster=cluster,
-        stage=session.names.stage,
-        region=shlex.quote(session.account.region),
-        package=shlex.quote(package),
-        digest=digest,
-        definition=json.dumps(json.loads(parameter["Parameter"]["Value"]), indent=1),
-        peers=" ".join(f"{node}={address}" for node, address in addresses.items()),
-    )
+    definition = json.loads(parameter["Parameter"]["Value"])
+    place = (session.names.stage, session.account.region)
+    text = first_boot(definition, addresses_of(session, defined.nodes), place, (package, digest))
     if len(text.encode()) > USER_DATA_MOST:
         raise Trouble(f"{cluster}: its user data is larger than EC2's 16 KB: shorten its definition.")
     return text
+
+
+def first_boot(
+    definition: dict[str, Any], peers: dict[str, str], place: tuple[str, str], package: tuple[str, str]
+) -> str:
+    """The script itself. `place`: stage and Region; `package`: its URL and its hash."""
+    return Template(SCRIPT.read_text()).substitute(
+        cluster=definition["name"],
+        stage=place[0],
+        region=shlex.quote(place[1]),
+        package=shlex.quote(package[0]),
+        digest=package[1],
+        definition=json.dumps(definition, indent=1),
+        peers=" ".join(f"{node}={address}" for node, address in peers.items()),
+    )
 
 
 def addresses_of(session: Session, nodes: tuple[str, ...]) -> dict[str, str]:

@@ -82,6 +82,15 @@ def words(node: Node, epoch: int, seconds: float = 10) -> tuple[str, ...]:
     return ("--cluster", "orders", "--epoch", str(epoch), "--boot", BOOT, "--deadline", deadline)
 
 
+def test_an_absurd_jump_is_refused(node: Node) -> None:
+    """The largest epoch that fits a command line: nothing happens, nothing is remembered."""
+    node.disk()
+    for ran in (node.acquire(99_999_999_999), node.release(99_999_999_999)):
+        assert ran.gist == ("refused", "absurd-epoch") and ran.code == 6
+        assert "reset" in ran.answer["text"]
+    assert not node.mounted() and not (node.home / "state/epoch.json").exists()
+
+
 def test_refused_in_another_boot_and_past_its_deadline(node: Node) -> None:
     """A command from before a power-off, or one that lay in a queue, mounts nothing."""
     node.disk()
@@ -105,7 +114,7 @@ def test_what_an_earlier_boot_served_is_over(node: Node) -> None:
 def failed(node: Node, code: str, **more: float) -> str:
     """Acquire must fail so, leave nothing mounted, and give up mastership. The text is returned."""
     ran = node.acquire(1, **more)  # type: ignore[arg-type]
-    assert ran.gist == ("failed", code), ran.answer["text"]
+    assert ran.gist == ("failed", code) and ran.code == 1, ran.answer["text"]
     assert not node.mounted() and node.held().startswith("1\nacquire: ")
     assert node.memory()["serving"] is None
     return str(ran.answer["text"])
@@ -185,6 +194,26 @@ def test_fsck_mends_what_is_safe_and_stops_at_damage(node: Node) -> None:
     ran = node.acquire(3)
     assert ran.gist == ("failed", "damaged"), ran.answer["text"]
     assert not node.mounted()
+
+
+@pytest.mark.parametrize(
+    ("code", "gist"),
+    [
+        (2, ("acquired", "")),
+        (4, ("failed", "damaged")),
+        (8, ("failed", "damaged")),
+        (12, ("failed", "damaged")),
+        (127, ("failed", "configuration")),
+    ],
+)
+def test_what_the_check_says_counts(node: Node, code: int, gist: tuple[str, str]) -> None:
+    """Corrected goes on; what it left or could not check stops; a check that is not installed is said."""
+    node.disk()
+    (node.home / "bin/fsck.ext4").write_text(f"#!/bin/sh\nexit {code}\n")
+    (node.home / "bin/fsck.ext4").chmod(0o755)
+    ran = node.acquire(1)
+    assert ran.gist == gist, ran.answer["text"]
+    assert node.mounted() == (gist[0] == "acquired")
 
 
 def test_a_damaged_xfs_is_damage(node: Node) -> None:

@@ -18,8 +18,8 @@ STEPS_MOST = 20
 ASSASSIN = str(Path(__file__).with_name("assassin.py"))
 ENDLESS = 10**9
 DONE = {"acquire": "acquired", "release": "released"}
-STRIDE = 12
-"""Every so many lines the script is killed; all of them take a quarter of an hour (`--long`)."""
+STRIDE = 29
+"""Every so many lines the script is killed; all of them take an hour (`--long`)."""
 
 
 @pytest.fixture
