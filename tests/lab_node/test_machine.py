@@ -9,12 +9,17 @@ import uuid
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from node_hook import duty
 from tests.lab_node import rig
+from tests.lab_node.test_killed import killed_at
+from tests.lab_node.test_release import free
 
 EPOCHS = st.integers(-1, 2)
+STEPS = st.integers(0, 8)
+WAYS = ("cd {m}; {r}", "exec 9>{m}/file; {r}", "exec unshare -m --propagation private sh -c '{r}'")
+"""To hold the volume."""
 
 
 class Machine(RuleBasedStateMachine):
@@ -25,6 +30,7 @@ class Machine(RuleBasedStateMachine):
         self.stack = contextlib.ExitStack()
         self.node = self.stack.enter_context(rig.node())
         self.disk = self.node.disk()
+        self.disks = 1
         self.memory = duty.Memory()
         self.boot_id = rig.BOOT
 
@@ -47,8 +53,9 @@ class Machine(RuleBasedStateMachine):
         if refusal:
             assert ran.gist == (refusal.result, refusal.code)
         else:
-            assert ran.gist == ("released", "")
+            assert ran.gist == ("released", ""), ran.answer["text"]
             self.memory = duty.after_release(order, self.memory)
+            assert free(self.node, self.disk.loop), "the kernel still uses the device"
 
     @rule(up=EPOCHS, this_boot=st.sampled_from([True, True, True, False]))
     def acquire(self, up: int, this_boot: bool) -> None:
@@ -63,35 +70,64 @@ class Machine(RuleBasedStateMachine):
             assert ran.gist == ("acquired", ""), ran.answer["text"]
             self.memory = duty.after_acquire(order, self.memory)
 
-    @rule()
-    def somebody_works_on_the_volume(self) -> None:
+    @rule(step=STEPS)
+    def release_killed(self, step: int) -> None:
+        """Whatever a killed run did: the next release, of the same epoch, is as if it had not been."""
+        epoch = self.memory.highest + 1
+        words = ("--cluster", "orders", "--epoch", str(epoch), "--deadline", f"{time.time() + 5:.3f}")
+        killed_at(self.node, step, "release", *words)
+        self.release(up=1)
+
+    @rule(step=STEPS)
+    def acquire_killed(self, step: int) -> None:
+        """And the next acquire."""
+        epoch = self.memory.highest + 1
+        words = ("--cluster", "orders", "--epoch", str(epoch), "--boot", self.boot_id)
+        killed_at(self.node, step, "acquire", *words, "--deadline", f"{time.time() + 10:.3f}")
+        self.acquire(up=1, this_boot=True)
+
+    @rule(how=st.sampled_from(WAYS))
+    def somebody_works_on_the_volume(self, how: str) -> None:
+        """In its directory, with a file open, or in a mount namespace that has a copy of the mount."""
         if self.node.mounted():
             ready = self.node.home / f"ready-{uuid.uuid4().hex}"
-            self.node.spawn(
-                f"cd {self.node.mount}; echo x > file; touch {ready}; exec sleep 60", ready.exists
-            )
+            rest = f"touch {ready}; exec sleep 60"
+            self.node.spawn(how.format(m=self.node.mount, r=rest), ready.exists)
+
+    @precondition(lambda self: self.memory.serving is not None)
+    @rule()
+    def the_device_is_pulled_and_comes_again(self) -> None:
+        """A force-detach: what was mounted from it is dead, and stays in the tables until it is cleared."""
+        self.node.yank(self.disk)
+        self.disks += 1
+        self.node.attach(self.disk, f"nvme{self.disks}n1")
 
     @rule()
     def shut_down(self) -> None:
         ran = self.node.node("shutdown")
-        assert ran.gist == ("released", "")
+        assert ran.gist == ("released", ""), ran.answer["text"]
         assert ran.answer["word"]["state"] == "STOP"
         self.memory = duty.after_local_release(self.memory)
 
     @rule()
     def reboot(self) -> None:
-        self.node.sh(f"umount -l {self.node.mount} 2>/dev/null; true")
+        """Everything that ran is gone, and so is every mount; the epoch file is not."""
+        self.node.end_spawned()
+        self.node.sh(f"while umount -l {self.node.mount} 2>/dev/null; do :; done")
         self.boot_id = str(uuid.uuid4())
         (self.node.home / "boot_id").write_text(self.boot_id)
         self.memory = duty.Memory(self.memory.highest, self.memory.released, None)
 
     @invariant()
-    def kernel_and_memory_agree(self) -> None:
+    def kernel_memory_and_word_agree(self) -> None:
         if hasattr(self, "node"):
             assert self.node.mounted() == (self.memory.serving is not None)
+            word = self.node.status()["word"]
+            told = duty.Memory(word["highest"], word["released"], word["serving"])
+            assert told == self.memory and word["boot"] == self.boot_id
 
 
 TestMachine = pytest.mark.timeout(280)(Machine.TestCase)
 TestMachine.settings = settings(
-    max_examples=4, stateful_step_count=8, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=5, stateful_step_count=9, deadline=None, suppress_health_check=list(HealthCheck)
 )
