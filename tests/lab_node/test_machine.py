@@ -31,6 +31,8 @@ class Machine(RuleBasedStateMachine):
         self.node = self.stack.enter_context(rig.node())
         self.disk = self.node.disk()
         self.disks = 1
+        self.alive = True
+        """Whether what is mounted, if anything is, has its device still."""
         self.memory = duty.Memory()
         self.boot_id = rig.BOOT
 
@@ -55,6 +57,7 @@ class Machine(RuleBasedStateMachine):
         else:
             assert ran.gist == ("released", ""), ran.answer["text"]
             self.memory = duty.after_release(order, self.memory)
+            self.alive = True
             assert free(self.node, self.disk.loop), "the kernel still uses the device"
 
     @rule(up=EPOCHS, this_boot=st.sampled_from([True, True, True, False]))
@@ -69,6 +72,7 @@ class Machine(RuleBasedStateMachine):
         else:
             assert ran.gist == ("acquired", ""), ran.answer["text"]
             self.memory = duty.after_acquire(order, self.memory)
+            self.alive = True
 
     @rule(step=STEPS)
     def release_killed(self, step: int) -> None:
@@ -89,16 +93,17 @@ class Machine(RuleBasedStateMachine):
     @rule(how=st.sampled_from(WAYS))
     def somebody_works_on_the_volume(self, how: str) -> None:
         """In its directory, with a file open, or in a mount namespace that has a copy of the mount."""
-        if self.node.mounted():
+        if self.node.mounted() and self.alive:
             ready = self.node.home / f"ready-{uuid.uuid4().hex}"
             rest = f"touch {ready}; exec sleep 60"
             self.node.spawn(how.format(m=self.node.mount, r=rest), ready.exists)
 
-    @precondition(lambda self: self.memory.serving is not None)
+    @precondition(lambda self: self.memory.serving is not None and self.alive)
     @rule()
     def the_device_is_pulled_and_comes_again(self) -> None:
         """A force-detach: what was mounted from it is dead, and stays in the tables until it is cleared."""
         self.node.yank(self.disk)
+        self.alive = False
         self.disks += 1
         self.node.attach(self.disk, f"nvme{self.disks}n1")
 
@@ -108,6 +113,7 @@ class Machine(RuleBasedStateMachine):
         assert ran.gist == ("released", ""), ran.answer["text"]
         assert ran.answer["word"]["state"] == "STOP"
         self.memory = duty.after_local_release(self.memory)
+        self.alive = True
 
     @rule()
     def reboot(self) -> None:
@@ -117,6 +123,7 @@ class Machine(RuleBasedStateMachine):
         self.boot_id = str(uuid.uuid4())
         (self.node.home / "boot_id").write_text(self.boot_id)
         self.memory = duty.Memory(self.memory.highest, self.memory.released, None)
+        self.alive = True
 
     @invariant()
     def kernel_memory_and_word_agree(self) -> None:
