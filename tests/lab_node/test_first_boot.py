@@ -23,10 +23,11 @@ import pytest
 
 from cli.node_user_data import first_boot, node_package
 from lab.hosts.hosts import Host, Hosts, Spec
-from tests.lab_node.rig import wait_for
+from tests.lab_node.rig import REPOSITORY, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 
+HOOK = REPOSITORY / "node_hook"
 APT, DNF, NEW = (f"i-0{letter * 16}" for letter in "abc")
 DEFINITION: dict[str, Any] = {
     "version": 1,
@@ -201,6 +202,21 @@ def test_run_again_it_restarts_nothing(installed: Pair) -> None:
     assert boot(host, installed.script()) == 0, log(host)
     assert "changed: no" in log(host).splitlines()[-1]
     assert main_pids(host) == pids
+
+
+def test_an_update_does_not_interrupt_what_is_served(installed: Pair) -> None:
+    """Publisher and vigil are started anew; stopping the third unit would mean to release."""
+    host = installed.hosts[APT]
+    command(host, "acquire", 1)
+    before = dict(zip(SERVICES, main_pids(host), strict=True))
+    invocation = host.systemctl("show", "-p", "InvocationID", "--value", "baton-node").out
+    newer = f"cp -r {HOOK} /root/newer; echo '# newer' >>/root/newer/view.py; sh /root/newer/install.sh"
+    host.run(["sh", "-c", newer], 60)
+    after = dict(zip(SERVICES, main_pids(host), strict=True))
+    assert {name for name in SERVICES if after[name] != before[name]} == {"baton-publish", "baton-vigil"}
+    assert host.systemctl("show", "-p", "InvocationID", "--value", "baton-node").out == invocation
+    assert status(host)["serving"] == 1
+    command(host, "release", 2)
 
 
 def test_uninstall_is_refused_while_it_serves_and_leaves_nothing(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.lab_node.rig import VOLUME, Disk, Node, Ran
+from tests.lab_node.rig import VOLUME, Disk, Node, Ran, wait_for
 
 
 def prepare(node: Node, *more: str) -> Ran:
@@ -30,6 +31,22 @@ def test_a_blank_volume_is_formatted_as_configured(node: Node, kind: str) -> Non
     assert node.release(2).gist == ("released", "")
     ran = prepare(node)
     assert ran.gist == ("refused", "") and "not blank" in ran.answer["text"] and ran.code == 6
+
+
+def test_killed_while_it_formats(node: Node) -> None:
+    """What formats ends with the script that began it: run again, nothing works beside it."""
+    node.disk(make="")
+    slow = node.home / "bin/mkfs.ext4"
+    slow.write_text(f"#!/bin/sh\ntouch {node.home}/begun; while :; do sleep 0.02; done\n")
+    slow.chmod(0o755)
+    process, _, _ = node.begin("prepare", "--cluster", "orders", "--volumes", VOLUME)
+    wait_for((node.home / "begun").exists, 20)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(5)
+    wait_for(lambda: "mkfs" not in node.sh("cat /proc/[0-9]*/cmdline 2>/dev/null; true"))
+    slow.unlink()
+    assert prepare(node).gist == ("status", "")
+    assert node.acquire(1).gist == ("acquired", "")
 
 
 @pytest.mark.parametrize("what", ["ext4", "gpt", "swap"])

@@ -155,6 +155,20 @@ def test_a_lazily_detached_mount_does_not_count_as_released(node: Node) -> None:
     wait_for(lambda: holder.poll() is not None)
 
 
+def test_a_full_disk_keeps_nothing_from_being_released(node: Node) -> None:
+    """No byte is left where the epochs and the words are: released, remembered, and said."""
+    disk = node.disk()
+    node.sh(f"mount -t tmpfs -o size=1m none {node.home}/state")
+    assert node.acquire(1).gist == ("acquired", "")
+    with pytest.raises(AssertionError, match="No space left"):
+        node.sh(f"cat /dev/zero >{node.home}/state/filler")
+    ran = node.release(2)
+    assert ran.gist == ("released", ""), ran.answer["text"]
+    assert (ran.answer["word"]["highest"], ran.answer["word"]["serving"]) == (2, None)
+    assert free(node, disk.loop)
+    assert node.release(1).gist == ("refused", "older-epoch")
+
+
 def test_what_cannot_be_freed_is_said(node: Node) -> None:
     """A holder that is spared (one of our own parents) leaves the answer busy, with its name."""
     node.disk()
