@@ -106,8 +106,9 @@ def _where(job: Job, device: Device) -> str:
     for namespace, table in mounts.everywhere(time.time() + PROBE_SECONDS, job.paths.proc):
         for found in table:
             if found.device == device.number:
-                who = "" if namespace is None else f" by process {namespace.pid}"
-                return f"mounted at {found.point}{who}"
+                who = "" if namespace is None else f" in {namespace.inode}"
+                pid = f", by process {namespace.pid}" if namespace is not None and namespace.pid else ""
+                return f"mounted at {found.point}{who}{pid}"
     return "by something that no mount table shows"
 
 

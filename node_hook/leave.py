@@ -226,6 +226,7 @@ def _who_holds(
 def _places(left: "list[tuple[Optional[Namespace], Mount]]") -> str:
     places = []
     for namespace, mount in left:
-        where = "" if namespace is None else f" in {namespace.inode} (pid {namespace.pid})"
-        places.append(f"{mount.point}{where}")
+        where = "" if namespace is None else f" in {namespace.inode}"
+        who = f" (pid {namespace.pid})" if namespace is not None and namespace.pid else ""
+        places.append(f"{mount.point}{where}{who}")
     return ", ".join(places)

@@ -32,7 +32,7 @@ class Mount(NamedTuple):
 
 
 class Namespace(NamedTuple):
-    """A mount namespace: its identity, a file to enter it by, and a process in it, if any."""
+    """A mount namespace: its identity, a file to enter it by, and a process that sees all of it, if any."""
 
     inode: str
     entrance: str
@@ -86,9 +86,10 @@ def namespaces(proc: str = "/proc") -> "list[Namespace]":
         if not name.isdigit():
             continue
         inode = _link(f"{proc}/{name}/ns/mnt")
-        # A process in a chroot shows only the mounts below it, so one outside of it is preferred.
-        if inode and inode != ours and (inode not in found or _link(f"{proc}/{name}/root") == "/"):
-            found[inode] = Namespace(inode, f"{proc}/{name}/ns/mnt", int(name))
+        # A process in a chroot shows the mounts below it only, by other paths: it is a way in, no more.
+        whole = _link(f"{proc}/{name}/root") == "/"
+        if inode and inode != ours and (inode not in found or whole):
+            found[inode] = Namespace(inode, f"{proc}/{name}/ns/mnt", int(name) if whole else None)
     for bound in own(proc):
         if bound.filesystem == "nsfs":
             inode = _bound_to(bound.point)
@@ -98,7 +99,7 @@ def namespaces(proc: str = "/proc") -> "list[Namespace]":
 
 
 def inside(namespace: Namespace, until: float, proc: str = "/proc") -> "list[Mount]":
-    """The mounts of another namespace; one without a process is entered by a child to look."""
+    """The mounts of another namespace; one that no process sees whole is entered by a child to look."""
     if namespace.pid is not None:
         return read(f"{proc}/{namespace.pid}/mountinfo")
 

@@ -307,6 +307,19 @@ def test_something_else_at_the_mount_point(node: Node) -> None:
     assert ran.gist == ("failed", "mount") and "is mounted at" in ran.answer["text"]
 
 
+@pytest.mark.parametrize("inside", ["", "exec unshare -m --propagation private "])
+def test_a_volume_that_is_mounted_somewhere_else(node: Node, inside: str) -> None:
+    """By a person, or in a container: it is not mounted twice, and the answer says where it is."""
+    disk = node.disk()
+    elsewhere, ready = node.home / "elsewhere", node.home / "ready"
+    elsewhere.mkdir()
+    mount = f"mount {disk.loop} {elsewhere} && touch {ready} && exec sleep 60"
+    node.spawn(f"{inside}sh -c '{mount}'", ready.exists)
+    ran = node.acquire(1)
+    assert ran.gist == ("failed", "mount") and f"mounted at {elsewhere}" in ran.answer["text"]
+    assert not node.mounted()
+
+
 def test_volumes_that_the_configuration_does_not_know(node: Node) -> None:
     """Where a volume belongs comes from root's file on the node, never with a command."""
     node.disk()

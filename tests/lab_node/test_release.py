@@ -143,6 +143,27 @@ def test_a_namespace_without_a_process_is_freed(node: Node) -> None:
     assert free(node, disk.loop)
 
 
+def test_a_namespace_whose_processes_see_a_part_of_it(node: Node) -> None:
+    """In a chroot its process's own table shows what is mounted below; what is outside goes as well."""
+    disk = node.disk()
+    node.acquire(1)
+    (node.home / "jail/data").mkdir(parents=True)
+    jailed = node.home / "bin/jailed"
+    jailed.write_text(
+        f"import os, time\nhome = os.open({str(node.home)!r}, 0)\nos.chroot({str(node.home / 'jail')!r})\n"
+        "os.chdir('/')\nos.open('ready', os.O_CREAT | os.O_WRONLY, dir_fd=home)\n"
+        "os.close(home)\ntime.sleep(60)\n"
+    )
+    bind = f"mount --bind {node.mount} {node.home}/jail/data && exec {PYTHON} {jailed}"
+    other = node.spawn(
+        f"exec unshare -m --propagation private sh -c '{bind}'", (node.home / "ready").exists
+    )
+    ran = node.release(2)
+    assert ran.gist == ("released", ""), ran.answer["text"]
+    assert free(node, disk.loop)
+    assert other.poll() is None
+
+
 def test_a_lazily_detached_mount_does_not_count_as_released(node: Node) -> None:
     """No table shows it, but the kernel still uses the device: its holder is found all the same."""
     disk = node.disk()
