@@ -16,9 +16,13 @@ import time
 from typing import Iterable, Iterator, NamedTuple, Optional
 
 from node_hook import children
+from node_hook.job import short
 
 MOST_NAMED = 40
 """Holders named in an answer: SSM cuts the output at 24,000 characters."""
+
+PATH_BYTES = 200
+"""Of each one's path, in the answer."""
 
 _LOOK_SECONDS = 5.0
 """A look at all of /proc. It is done in a child, for a stat on a hung network mount may hang."""
@@ -98,7 +102,7 @@ def by_kernel(points: "set[str]", sys_block: str, proc: str) -> "list[str]":
             found.append(f"loop device {name} on {backing}: run losetup -d")
     for line in _lines(f"{proc}/self/mountinfo"):
         left, _, right = line.partition(" - ")
-        if right.startswith("overlay ") and any(f"={point}" in right for point in inside):
+        if right.startswith("overlay ") and any(f"{x}{point}" in right for point in inside for x in "=:"):
             found.append(f"overlay on {left.split()[4]}")
     return found
 
@@ -108,7 +112,7 @@ def name_them(found: Iterable[Holder], signals: "dict[int, str]") -> "list[dict[
     named = []
     for holder in found:
         entry: "dict[str, object]" = {"pid": holder.pid, "name": holder.name, "how": holder.how}
-        entry["path"] = holder.path[:200]
+        entry["path"] = short(holder.path, PATH_BYTES)
         if holder.pid in signals:
             entry["signal"] = signals[holder.pid]
         if holder.protected:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from node_hook.config import Config, Volume
 from node_hook.duty import Order, Refusal
 from node_hook.epochs import Epochs
 from node_hook.paths import Paths
+
+TEXT_BYTES = 2000
 
 
 class Failed(Exception):
@@ -71,6 +74,16 @@ class Job:
         return may(self.order, self.epochs.read())
 
 
+def short(text: str, most: int) -> str:
+    """As much of a text as takes so many bytes in an answer, where a letter beyond ASCII takes six.
+
+    SSM cuts the output at 24,000 characters: an answer that is cut is no answer, and costs its host.
+    """
+    while len(json.dumps(text)) > most:
+        text = text[: len(text) * 7 // 8]
+    return text
+
+
 def say(text: str) -> None:
     """Progress, for people who look at the command's error output."""
     sys.stderr.write(f"baton: {text}\n")
@@ -86,7 +99,7 @@ def answer(job: Job, result: str, code: str, text: str) -> "dict[str, Any]":
         "epoch": job.order.epoch,
         "result": result,
         "code": code,
-        "text": "; ".join([text, *job.notes])[:2000],
+        "text": short("; ".join([text, *job.notes]), TEXT_BYTES),
         "holders": job.holders,
         "steps": job.steps,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from node_hook.holders import MOST_NAMED
 from tests.lab_node.rig import BOOT, PYTHON, Node, frozen, wait_for
 
 STUBBORN = "trap '' TERM; exec 9>{mount}/held; touch {home}/ready-{name}; while :; do sleep 0.1 9>&-; done"
@@ -47,6 +49,7 @@ def test_clean_release_is_idempotent_and_remembered(node: Node) -> None:
     ("how", "command"),
     [
         ("open", "exec 9>{m}/file; touch {r}; sleep 60"),
+        ("open", "name=$(printf '\\377\\n[\\042'); exec 9>\"{m}/$name\"; touch {r}; sleep 60"),
         ("cwd", "cd {m}; touch {r}; sleep 60"),
         (
             "root",
@@ -67,6 +70,35 @@ def test_holders_are_named_and_ended(node: Node, how: str, command: str) -> None
     assert ran.gist == ("released", "")
     assert how in {holder["how"] for holder in ran.answer["holders"]}
     assert not node.mounted()
+
+
+def test_an_answer_is_never_so_long_that_ssm_cuts_it(node: Node) -> None:
+    """Many holders with long names in a foreign script: a part of them is named, in one whole answer."""
+    node.disk()
+    node.acquire(1)
+    folder = Path(node.mount, "é" * 100)
+    name = "ü" * 100
+    opened = f"for i in $(seq 60); do sleep 60 9>'{folder}'/$i-'{name}' & done; touch {node.home}/ready; wait"
+    node.sh(f"mkdir '{folder}'")
+    node.spawn(opened, (node.home / "ready").exists)
+    ran = node.release(2)
+    assert ran.gist == ("released", "") and len(ran.answer["holders"]) == MOST_NAMED
+    assert len(json.dumps(ran.answer)) < 24_000
+
+
+def test_an_overlay_on_it_is_named(node: Node) -> None:
+    """Its layers lie on the volume, and no process has anything to do with it: a person must unmount it."""
+    disk = node.disk()
+    node.acquire(1)
+    merged = node.home / "merged"
+    node.sh(f"cd {node.mount} && mkdir low high work && mkdir {merged}")
+    layers = f"lowerdir=/etc:{node.mount}/low"
+    node.sh(f"mount -t overlay -o {layers} overlay {merged}")
+    ran = node.release(2, seconds=2)
+    assert ran.gist == ("failed", "busy") and f"overlay on {merged}" in ran.answer["text"]
+    node.sh(f"umount {merged}")
+    assert node.release(2).gist == ("released", "")
+    assert free(node, disk.loop)
 
 
 def test_sigkill_follows_sigterm_and_spares_who_does_not_hold(node: Node) -> None:
