@@ -7,12 +7,22 @@ exec >>/var/log/baton-first-boot.log 2>&1
 work=$$(mktemp -d)
 trap 'rm -rf "$$work"' EXIT
 
+# In its first minutes an instance updates itself, which locks the package manager; mirrors hiccup.
+again() {
+    tries=0
+    until "$$@"; do
+        tries=$$((tries + 1))
+        [ "$$tries" -lt 60 ] || return 1
+        sleep 3
+    done
+}
 needed='keepalived e2fsprogs xfsprogs psmisc curl xz'
 if command -v apt-get >/dev/null; then
-    apt-get update -q
-    DEBIAN_FRONTEND=noninteractive apt-get install -q -y $$(echo "$$needed" | sed 's/xz/xz-utils/')
+    export DEBIAN_FRONTEND=noninteractive
+    again apt-get update -q
+    again apt-get install -q -y $$(echo "$$needed" | sed 's/xz/xz-utils/')
 else
-    dnf install -q -y $$needed
+    again dnf install -q -y $$needed
 fi
 
 metadata() {

@@ -87,6 +87,9 @@ def main() -> int:
 def keep(config: Config) -> None:
     """Watch for ever. Without a health command only the limited holds are looked after."""
     watch = Watch(held=REASON in hold.reasons(config.paths.hold))
+    if config.health is None and watch.held:
+        log.info("there is no health command any more: this node may be master again")
+        hold.clear(config.paths.hold, REASON)
     while True:
         seconds = IDLE_SECONDS
         if config.health is not None:

@@ -81,8 +81,9 @@ def web_server(content: bytes) -> Iterator[str]:
 
 
 def spec(instance: str, name: str, last: int, manager: str) -> Spec:
-    """A fresh instance with an SSM agent, and a package manager that installs nothing."""
-    stub = f'#!/bin/sh\necho "$@" >>/var/log/{manager}\n'
+    """A fresh instance with an SSM agent, and a package manager: locked at first, it installs nothing."""
+    log = f"/var/log/{manager}"
+    stub = f"#!/bin/sh\n[ -e {log} ] || locked=yes\necho $* >>{log}\n[ -z $locked ]\n"
     return Spec(
         instance=instance,
         name=name,
@@ -186,6 +187,7 @@ def test_what_it_needs_is_asked_of_either_package_manager(installed: Pair) -> No
     for name in ("keepalived", "e2fsprogs", "xfsprogs", "curl"):
         assert name in apt.split() and name in dnf.split()
     assert "xz-utils" in apt.split() and "xz" in dnf.split()
+    assert len(apt.splitlines()) >= 3 and len(dnf.splitlines()) >= 2, "locked, it is asked again"
 
 
 def test_everything_is_roots(installed: Pair) -> None:

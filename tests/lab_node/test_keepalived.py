@@ -116,6 +116,14 @@ def test_a_hold_that_a_killed_job_left_is_lifted(master: Node) -> None:
     wait_for(lambda: master.held() == "0\n", 8)
 
 
+def test_a_hold_for_a_health_command_that_is_no_more_is_lifted(master: Node) -> None:
+    """The command was taken out of the configuration while it held the node: nobody else would clear it."""
+    (master.home / "run/hold").write_text("1\nhealth: failed 3 times in a row\n")
+    master.write_config()
+    master.spawn(f"exec {rig.PYTHON} -IS {rig.REPOSITORY}/node_hook/vigil.py")
+    wait_for(lambda: master.held() == "0\n", 8)
+
+
 def test_the_vigil_holds_a_node_whose_service_fails_while_it_serves(master: Node) -> None:
     """Failures in a row on a settled owner lead to FAULT; before it serves they do not count."""
     master.disk()
