@@ -9,7 +9,7 @@ set -eu
 umask 022
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
-root='' config='' keepalived='' uninstall=no
+root='' config='' keepalived='' uninstall=no reload=no
 services='baton-publish.service baton-vigil.service baton-node.service'
 
 say() { printf 'baton: %s\n' "$*" >&2; }
@@ -82,7 +82,10 @@ put_keepalived() {
     if live && command -v keepalived >/dev/null; then
         keepalived --config-test -f "$keepalived" || die 'keepalived does not take this configuration'
     fi
+    before=$changed changed=no
     put 644 "$keepalived" "$root/etc/keepalived/keepalived.conf"
+    reload=$changed
+    [ "$before" = no ] || changed=yes
 }
 
 # Stopped after the cluster's units, so started before them; keepalived after the FIFO is there.
@@ -111,6 +114,10 @@ start() {
     systemctl enable --now $services
     # baton-node.service is not restarted: stopping it means to release. Its program is read anew anyway.
     [ "$changed" = no ] || systemctl restart baton-publish.service baton-vigil.service
+    # One that runs takes its new configuration, and stays what it is.
+    if [ "$reload" = yes ] && systemctl is-active keepalived.service >/dev/null; then
+        systemctl reload keepalived.service
+    fi
 }
 
 enable_below_root() {

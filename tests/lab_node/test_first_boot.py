@@ -52,9 +52,10 @@ class Pair:
     url: str
     digest: str
 
-    def script(self, digest: str = "") -> str:
+    def script(self, digest: str = "", **change: Any) -> str:
         """The user data."""
-        return first_boot(DEFINITION, PEERS, ("test", "eu-central-1"), (self.url, digest or self.digest))
+        package = (self.url, digest or self.digest)
+        return first_boot({**DEFINITION, **change}, PEERS, ("test", "eu-central-1"), package)
 
 
 @contextmanager
@@ -219,6 +220,23 @@ def test_an_update_does_not_interrupt_what_is_served(installed: Pair) -> None:
     assert host.systemctl("show", "-p", "InvocationID", "--value", "baton-node").out == invocation
     assert status(host)["serving"] == 1
     command(host, "release", 2)
+
+
+def test_a_new_configuration_reaches_a_keepalived_that_runs(installed: Pair) -> None:
+    """The definition changed, the script runs again: reloaded, not restarted."""
+    host = installed.hosts[APT]
+    assert advert_seconds(host) == 1
+    before = main_pids(host)[-1]
+    assert boot(host, installed.script(keepalived={"advert_seconds": 2})) == 0, log(host)
+    wait_for(lambda: advert_seconds(host) == 2, 10)
+    assert main_pids(host)[-1] == before
+
+
+def advert_seconds(host: Host) -> float:
+    """By keepalived's own word, which it writes when it is asked for its state."""
+    assert status(host)["vrrp"]
+    [instance] = json.loads(host.file("/tmp/keepalived.json").read_text())
+    return float(instance["data"]["adver_int"])
 
 
 def test_uninstall_is_refused_while_it_serves_and_leaves_nothing(
