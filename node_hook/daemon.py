@@ -146,7 +146,8 @@ class Daemon:
 
     def _next(self, seconds: float) -> Optional[Event]:
         try:
-            return self.events.get(timeout=max(0.0, seconds))
+            # Python 3.9 waits for ever if the time is over before it has begun to wait.
+            return self.events.get(seconds > 0, max(SHOW_SECONDS, seconds))
         except Empty:
             return None
 
@@ -245,9 +246,7 @@ class Daemon:
         if not self.unsure:
             return
         self._find()
-        told = self.process and keepalived.ask(
-            self.paths, self.process, self.config.vrrp_instance
-        )
+        told = self.process and keepalived.ask(self.paths, self.process, self.config.vrrp_instance)
         if self.events.empty():
             self.unsure = False
             if told:

@@ -53,10 +53,12 @@ def test_the_oldest_python_will_do(tmp_path: Path) -> None:
         pytest.skip("Python 3.9 is not installed here")
     with stage(tmp_path) as node:
         node.python = python
-        node.ready()
-        node.keepalived()
-        say_one_by_one(node, "MASTER", "BACKUP")
-        assert node.stop() == 0
+        # Its queues have been seen to wait for ever, one stop in three.
+        for _ in range(4):
+            node.ready()
+            node.keepalived()
+            say_one_by_one(node, "MASTER", "BACKUP")
+            assert node.stop() == 0
 
 
 @given(st.integers(1, 1000), st.floats(0, 1, exclude_max=True))
