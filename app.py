@@ -23,6 +23,7 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 from chalice.app import Chalice, CloudWatchEvent, Rate
 
 from chalicelib import events
+from chalicelib.announced import notices_of
 from chalicelib.clients import client
 from chalicelib.house import Accepted, driving_seconds, house
 
@@ -64,10 +65,12 @@ def on_word(event: CloudWatchEvent) -> None:
 
 @app.on_cw_event(SIGNALS, name="on_signal")  # type: ignore[untyped-decorator]
 def on_signal(event: CloudWatchEvent) -> None:
-    """Look at the clusters of the nodes that AWS tells something of."""
+    """Look at the clusters of the nodes that AWS tells something of, and keep what it announces."""
     _correlate(event)
-    if nodes := events.nodes_of(event.to_dict()):
-        house().drive(house().wake(nodes), _seconds(event))
+    told = event.to_dict()
+    if nodes := events.nodes_of(told):
+        announced = notices_of(told, house().settings.gate.account)
+        house().drive(house().wake(nodes, announced), _seconds(event))
 
 
 @app.schedule(Rate(1, unit=Rate.MINUTES), name="sweep")  # type: ignore[untyped-decorator]

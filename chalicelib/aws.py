@@ -133,7 +133,9 @@ class Cloud:
 
 
 def _arguments(cluster: Cluster, command: Command) -> dict[str, str]:
-    return {
+    # A document that is one version older takes no parameter that it does not know.
+    ready = {"ready": command.ready} if command.ready else {}
+    return ready | {
         "action": command.verb.value,
         "cluster": cluster.name,
         "epoch": str(command.epoch),

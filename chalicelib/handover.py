@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from chalicelib import contest, fencing, steps
+from chalicelib import contest, fencing, steps, yielding
 from chalicelib.asking import resend_at
 from chalicelib.facts import Facts
 from chalicelib.model import Detach, Outcome, Power, Reason, Record, Send, Verb
@@ -33,7 +33,8 @@ def next_steps(facts: Facts) -> Plan:
     if owner is None:
         return steps.ask_silent(facts)
     if facts.record.settled:
-        return fencing.start_again(facts) + steps.ask_silent(facts) + fencing.fence_deaf(facts)
+        plan = fencing.start_again(facts) + steps.ask_silent(facts) + fencing.fence_deaf(facts)
+        return plan + yielding.hand_over(facts)
     if missing := _missing(facts) or _strangers(facts):
         return missing
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Final
 
 from aws_lambda_powertools import Logger
 
 from chalicelib import ownership, timing
+from chalicelib.announced import text
 from chalicelib.aws import Cloud
 from chalicelib.aws_observe import Observer
 from chalicelib.clients import client
@@ -18,7 +19,7 @@ from chalicelib.clusters import BrokenDefinition, Clusters, UnknownCluster
 from chalicelib.drive import Driver
 from chalicelib.events import Gate, Heard, Rejected
 from chalicelib.fences import Fences
-from chalicelib.model import Cluster
+from chalicelib.model import Cluster, News, Notice
 from chalicelib.ports import Ports, SystemClock
 from chalicelib.quiet import is_repetition
 from chalicelib.record_items import UnreadableRecord
@@ -79,14 +80,14 @@ class House:
         table = client("dynamodb"), settings.table
         self.store = Store(*table)
         self.clusters = Clusters(client("ssm-parameters"), settings.stage, cloud.members)
-        teller = Teller(client("events"), settings.stage)
+        self.teller = Teller(client("events"), settings.stage)
         self.driver = Driver(
             Ports(
                 store=self.store,
                 cloud=cloud,
                 observer=Observer(cloud),
                 fences=Fences(*table),
-                teller=teller,
+                teller=self.teller,
                 clock=self.clock,
                 count=self.count,
             )
@@ -128,12 +129,28 @@ class House:
         """Drive these clusters for at most this long."""
         self.driver.drive(clusters, self.clock.now() + seconds)
 
-    def wake(self, nodes: frozenset[str]) -> list[Cluster]:
+    def wake(self, nodes: frozenset[str], announced: Iterable[Notice] = ()) -> list[Cluster]:
         """The clusters of these nodes, after telling whoever drives them to look again."""
         found = [cluster for cluster in self.sound() if nodes & set(cluster.nodes)]
         for cluster in found:
+            self._keep(cluster, [notice for notice in announced if notice.node in cluster.nodes])
             self.store.nudge(cluster.name)
         return found
+
+    def _keep(self, cluster: Cluster, announced: list[Notice]) -> None:
+        """Write down what AWS announces of this cluster's nodes, and tell people."""
+        if not announced:
+            return
+        try:
+            record = self.store.load(cluster.name)
+        except UnreadableRecord as error:
+            logger.error("what AWS announces cannot be kept", cluster=cluster.name, text=str(error))
+            return
+        for notice in announced:
+            word = record.word(notice.node)
+            if self.store.notice(cluster.name, replace(notice, boot=word.boot if word else "")):
+                kind = "called-off" if notice.over else "warned"
+                self.teller.tell(record, (News(kind, text(notice), notice.node),))
 
     def sound(self) -> list[Cluster]:
         """Every cluster whose definition is sound; the others are complained about."""

@@ -31,6 +31,7 @@ class Verb(StrEnum):
     RELEASE = "release"
     ACQUIRE = "acquire"
     STATUS = "status"
+    HANDOVER = "handover"
 
 
 class Result(StrEnum):
@@ -147,6 +148,39 @@ class Word:
         return self.sequence / 1000
 
 
+class Cause(StrEnum):
+    """Why AWS takes a node, or takes it down for a while."""
+
+    SPOT = "spot"
+    MAINTENANCE = "maintenance"
+
+    @property
+    def text(self) -> str:
+        """The cause, for people."""
+        return {Cause.SPOT: "Spot interruption", Cause.MAINTENANCE: "scheduled maintenance"}[self]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """AWS announced that a node will be gone, for good or for a while.
+
+    It is given to one boot of the node and ends with it: a node that was stopped or rebooted since
+    is on another host, or has been through it.
+    """
+
+    node: str
+    cause: Cause
+    heard_at: float
+    """When AWS said so."""
+    at: float
+    """From then on it may be gone."""
+    until: float
+    """By then it has happened."""
+    boot: str = ""
+    over: bool = False
+    """AWS called it off, or says that it is done."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A node's answer to a command, with the word that it carries."""
@@ -168,6 +202,8 @@ class Command:
     deadline: float
     unless_master: bool = False
     volumes: tuple[str, ...] = ()
+    ready: str = ""
+    """For a hand-over: the node that is ready to take over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +378,7 @@ class Reason(StrEnum):
     BOOTING = "the fenced node is not off"
     NOBODY_CLAIMS = "nobody claims"
     ABSURD_EPOCH = "a node's epoch is absurd"
+    NO_HEIR = "nobody can take over"
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,12 +392,14 @@ class Obstacle:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A cluster's state. The driver writes all of it but `words`, which accept writes."""
+    """A cluster's state. The driver writes all of it but `words` and `notices`, which come in."""
 
     cluster: str
     version: int = 0
     words_version: int = 0
     words: tuple[Word, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    """The latest of each cause for each node."""
     lease: Lease | None = None
     epoch: int = 0
     owner: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from chalicelib.model import News, Record
+from chalicelib.model import News, Record, Verb
 
 
 def between(before: Record, after: Record) -> tuple[News, ...]:
@@ -17,6 +17,7 @@ def _news(before: Record, after: Record) -> Iterator[News]:
     if after.epoch != before.epoch:
         yield News("granted", f"epoch {after.epoch} for {owner}: {after.because}", owner)
     yield from _contest(before, after)
+    yield from _yielding(before, after)
     marked = {step for step, _ in before.marks} if after.epoch == before.epoch else set()
     for step, _ in after.marks:
         if step not in marked and step not in ("granted", "settled"):
@@ -40,3 +41,12 @@ def _contest(before: Record, after: Record) -> Iterator[News]:
         yield News(
             "refused", f"the claim of {challenge.claimant} stands refused", challenge.claimant
         )
+
+
+def _yielding(before: Record, after: Record) -> Iterator[News]:
+    """An owner that AWS is about to take was asked to hand over."""
+    owner = after.owner or ""
+    asked, last = after.asked(owner, Verb.HANDOVER), before.asked(owner, Verb.HANDOVER)
+    if asked is not None and (last is None or asked.at != last.at):
+        text = f"AWS is about to take {owner}: it is asked to hand over to {asked.command.ready}"
+        yield News("yielding", text, owner)

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chalicelib import contest, granting, timing, unfinished
+from chalicelib import contest, granting, notices, timing, unfinished
 from chalicelib.facts import Facts
 from chalicelib.model import Reason, Word
 from chalicelib.rulings import Block, Grant, Keep, Ruling
@@ -107,7 +107,10 @@ def _yielded(facts: Facts, owner: str, rivals: tuple[str, ...]) -> Ruling:
 
 
 def _why_not(facts: Facts, owner: str) -> str:
-    return f"is {facts.seen.power(owner).value}" if facts.is_leaving(owner) else "does not"
+    if facts.is_leaving(owner):
+        return f"is {facts.seen.power(owner).value}"
+    notice = notices.standing(facts, owner) if notices.is_warned(facts, owner) else None
+    return f"does not, before its {notice.cause.text}" if notice else "does not"
 
 
 def _vacated(facts: Facts, owner: str) -> Grant | None:

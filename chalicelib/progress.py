@@ -28,6 +28,7 @@ from chalicelib.model import (
     Send,
     Start,
     Verb,
+    Vrrp,
 )
 
 OVERTAKEN = (Code.OLDER_EPOCH, Code.OVERTAKEN, Code.OTHER_BOOT)
@@ -94,7 +95,8 @@ def _is_newer(record: Record, answer: Answer) -> bool:
 
 def _judge(seat: Seat, asked: Asked, answer: Answer, facts: Facts) -> Seat:
     """Whether the node failed to acquire, or to release what is to be mended: it waits a while."""
-    if asked.command.verb is Verb.STATUS or asked.command.epoch != facts.record.epoch:
+    about_itself = asked.command.verb in (Verb.STATUS, Verb.HANDOVER)
+    if about_itself or asked.command.epoch != facts.record.epoch:
         return seat
     if asked.command.verb is Verb.RELEASE:
         is_mended = seat.node == facts.record.owner and answer.result is Result.FAILED
@@ -149,6 +151,8 @@ def _by_word(facts: Facts, asked: Asked) -> bool:
         return True
     if command.verb is Verb.ACQUIRE:
         return word.highest >= command.epoch and word.serving == command.epoch
+    if command.verb is Verb.HANDOVER:
+        return word.state is not Vrrp.MASTER
     return command.verb is Verb.RELEASE and word.highest >= command.epoch and word.serving is None
 
 

@@ -141,7 +141,8 @@ def _decided(kept: Record, decided: Record) -> Record:
 
     Only then does giving up the lease notice a word that came in meanwhile.
     """
-    return replace(kept, words=decided.words, words_version=decided.words_version)
+    version = decided.words_version
+    return replace(kept, words=decided.words, notices=decided.notices, words_version=version)
 
 
 def _act(decision: Decision, kept: Record) -> Generator[Request, Reply, bool]:

@@ -7,13 +7,15 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from chalicelib.items import Item
-from chalicelib.model import SCHEMA, Lease, Record, Word
+from chalicelib.model import SCHEMA, Lease, Notice, Record, Word
 from chalicelib.record_codec import Malformed, from_plain, to_plain
 
 WORD: Final = "word:"
 SAID: Final = "said:"
 CONFIRMED: Final = "confirmed:"
-"""Prefixes of the attributes of WORDS; the node's id follows."""
+NOTICE: Final = "notice:"
+NOTICED: Final = "noticed:"
+"""Prefixes of the attributes of WORDS; the node's id follows, and for notices the cause."""
 
 T = TypeVar("T")
 
@@ -24,13 +26,13 @@ class UnreadableRecord(Exception):
 
 def body_text(record: Record) -> str:
     """What the driver alone writes, as JSON, without what has an attribute of its own."""
-    bare = replace(record, version=0, words_version=0, words=(), lease=None)
+    bare = replace(record, version=0, words_version=0, words=(), notices=(), lease=None)
     return json.dumps(to_plain(bare))
 
 
-def word_text(word: Word) -> str:
-    """A node's word as JSON."""
-    return json.dumps(to_plain(word))
+def said_text(said: Word | Notice) -> str:
+    """A node's word, or AWS's of it, as JSON."""
+    return json.dumps(to_plain(said))
 
 
 def decode(cluster: str, driver: Item | None, words: Item | None) -> Record | UnreadableRecord:
@@ -60,14 +62,15 @@ def driver_half(cluster: str, item: Item) -> Record:
 
 def with_words(record: Record, item: Item) -> Record:
     """The record with the words and confirmations of the WORDS item, both newer or as new."""
-    texts = [text for name, text in sorted(item.items()) if name.startswith(WORD)]
-    words = tuple(_read(record.cluster, Word, text) for text in texts)
+    words = _each(record.cluster, Word, WORD, item)
+    notices = _each(record.cluster, Notice, NOTICE, item)
     told = {
         name.removeprefix(CONFIRMED): epoch
         for name, epoch in item.items()
         if name.startswith(CONFIRMED)
     }
-    record = replace(record, words=words, words_version=item.get("version", 0))
+    version = item.get("version", 0)
+    record = replace(record, words=words, notices=notices, words_version=version)
     return with_confirmed(record, told)
 
 
@@ -78,6 +81,11 @@ def with_confirmed(record: Record, told: dict[str, int]) -> Record:
         if epoch > seat.confirmed:
             record = record.with_seat(replace(seat, confirmed=epoch, confirmed_at=None))
     return record
+
+
+def _each(cluster: str, kind: type[T], prefix: str, item: Item) -> tuple[T, ...]:
+    texts = [text for name, text in sorted(item.items()) if name.startswith(prefix)]
+    return tuple(_read(cluster, kind, text) for text in texts)
 
 
 def _read(cluster: str, kind: type[T], text: str) -> T:

@@ -6,8 +6,9 @@ Two items, because two parties write:
 
     sk=RECORD  the driver's half with its lease; every write is conditional on the version that the
                driver read, on the lease being its own, and on the lease not being over
-    sk=WORDS   each node's latest word, and what people confirmed; a word is conditional on that
-               node's sequence alone, so that nodes never wait for each other or for a driver
+    sk=WORDS   each node's latest word, what people confirmed, and what AWS announced of nodes; a word
+               is conditional on that node's sequence alone, so that nodes never wait for each other
+               or for a driver
 
 All words of a cluster live in one item: one consistent read gives them together with `version`,
 which every change of any of them raises in the same write. Items per node and a counter would
@@ -37,17 +38,19 @@ from chalicelib.aws_errors import lost_conditions, stored_item
 from chalicelib.clients import Client
 from chalicelib.history import entry_of, history_put
 from chalicelib.items import BATCH_MOST, Item, from_item, get_batch, key, to_item
-from chalicelib.model import SCHEMA, Lease, Record, Word
+from chalicelib.model import SCHEMA, Lease, Notice, Record, Word
 from chalicelib.record_items import (
+    NOTICE,
+    NOTICED,
     SAID,
     WORD,
     UnreadableRecord,
     body_text,
     decode,
     driver_half,
+    said_text,
     with_confirmed,
     with_words,
-    word_text,
 )
 
 CONFLICTS_MOST: Final = 5
@@ -110,14 +113,31 @@ class Store:
                     "#said": f"{SAID}{word.node}",
                 },
                 ExpressionAttributeValues=to_item(
-                    {":word": word_text(word), ":said": word.sequence, ":one": 1}
+                    {":word": said_text(word), ":said": word.sequence, ":one": 1}
                 ),
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         )
         # The SDK sends a write again if it lost the reply: then the word that is there is ours.
         there = from_item(stored_item(failed)) if failed else {}
-        return failed is None or there.get(f"{WORD}{word.node}") == word_text(word)
+        return failed is None or there.get(f"{WORD}{word.node}") == said_text(word)
+
+    def notice(self, cluster: str, notice: Notice) -> bool:
+        """Write what AWS announced, if it is newer than its last of this cause. False: it is not."""
+        of = f"{notice.node}:{notice.cause.value}"
+        failed = _refused(
+            lambda: self.client.update_item(
+                TableName=self.table,
+                Key=key(cluster, "WORDS"),
+                UpdateExpression="SET #notice = :notice, #heard = :heard ADD version :one",
+                ConditionExpression="attribute_not_exists(#heard) OR #heard < :heard",
+                ExpressionAttributeNames={"#notice": f"{NOTICE}{of}", "#heard": f"{NOTICED}{of}"},
+                ExpressionAttributeValues=to_item(
+                    {":notice": said_text(notice), ":heard": notice.heard_at, ":one": 1}
+                ),
+            )
+        )
+        return failed is None
 
     def nudge(self, cluster: str) -> None:
         """Make whoever drives this cluster look again, as a word would: something happened."""
@@ -144,7 +164,13 @@ class Store:
         stored = driver_half(record.cluster, from_item(taken["Attributes"]))
         confirmed = {seat.node: seat.confirmed for seat in record.seats}
         return with_confirmed(
-            replace(stored, words=record.words, words_version=record.words_version), confirmed
+            replace(
+                stored,
+                words=record.words,
+                notices=record.notices,
+                words_version=record.words_version,
+            ),
+            confirmed,
         )
 
     def _take(self, record: Record, holder: str, now: float, until: float) -> dict[str, Any]:

@@ -22,6 +22,16 @@ STATUS_SECONDS = 10.0
 ACQUIRE_SECONDS = 90.0
 """Device, journal replay, mount, start, health. A filesystem check can take this long."""
 
+HANDOVER_SECONDS = 30.0
+"""An owner that hands over waits so long for its peer's epoch: election 1 s, then Lambda and SSM."""
+
+NOTICE_SECONDS = 900.0
+"""So long before the moment that AWS announced for an owner, it hands over: time for all tries, and
+for a person after them; and not so early that maintenance at night costs an outage at noon."""
+
+NOTICE_KEPT_SECONDS = 3600.0
+"""What was announced and has not come true for so long after its end will not come."""
+
 STOPPING_SECONDS = 240.0
 """A forced stop of an impaired host takes one to some minutes; beyond, a person is told."""
 
@@ -94,6 +104,10 @@ def _check() -> None:
         "a release may take as long as a status": STATUS_SECONDS <= RELEASE_SECONDS,
         "a stale Describe is not believed before it is looked at again": ADRIFT_SECONDS
         > POLL_MOST_SECONDS,
+        "all tries of a hand-over fit before what was announced": TRIES_MOST
+        * (HANDOVER_SECONDS + RETRY_SECONDS * 2**TRIES_MOST)
+        < NOTICE_SECONDS,
+        "a driver lingers until a hand-over was tried": LINGER_SECONDS > HANDOVER_SECONDS,
         "retries grow": NOT_YET_SECONDS < RETRY_SECONDS and RETRY_SECONDS < RETRY_MOST_SECONDS,
     }
     broken = [rule for rule, holds in rules.items() if not holds]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from chalicelib import notices
 from chalicelib.facts import Facts
 from chalicelib.model import Cluster, Observation, Reason, Record, Vrrp
+from cli import words
 
 CLEARS: Final[dict[Reason, str]] = {
     Reason.NO_CLAIMANT_ABLE: "A claimant that runs and whose SSM agent answers: start one, or its agent.",
@@ -22,6 +24,7 @@ CLEARS: Final[dict[Reason, str]] = {
     Reason.CANNOT_ACQUIRE: "Mend what the nodes name: a mount, a unit, the health command.",
     Reason.NOBODY_CLAIMS: "A node becoming MASTER: look at keepalived and its health checks on the nodes.",
     Reason.ABSURD_EPOCH: "`node.py reset` on that node, if it is wrong and not Baton's table.",
+    Reason.NO_HEIR: "A node that stays: one that runs as BACKUP, has spoken lately, whose SSM agent is up.",
     Reason.BOOTING: "The fenced node being off, or its answer once it has booted.",
 }
 
@@ -156,6 +159,8 @@ def _odd(facts: Facts, node: str) -> list[str]:
         odd.append("its claim is spent")
     if seat.fenced_at is not None:
         odd.append("fenced by Baton")
+    if (notice := notices.standing(facts, node)) is not None:
+        odd.append(f"AWS takes it: {notice.cause.text}, {words.clock(notice.at)}")
     return odd
 
 

@@ -11,7 +11,8 @@ come late, twice, and in any order; agents run them again after a restart. From 
 - Release of epoch e promises e-1 and not e, because an Acquire of e may rightly follow it. A release
   by the node itself (shutdown) promises all up to the highest.
 - Acquire names the boot it is meant for, and its deadline: a command that was left in the agent's
-  queue over a power-off must not mount what now belongs to another.
+  queue over a power-off must not mount what now belongs to another. The orchestrator's order to hand
+  over does too, so that one that an agent runs again does not take mastership from a new owner.
 
 Assumed: the memory's disk keeps what was fsynced. Not guaranteed: anything about the clock beyond
 the deadline, which is compared with this node's own.
@@ -65,6 +66,8 @@ class Go:
 
 def judge(order: Order, memory: Memory, *, boot: str, now: float, master: bool) -> Union[Refusal, Go]:
     """Whether to execute an order. `master`: keepalived says that it is, asked just now."""
+    if order.verb == "handover":
+        return _against_handover(order, memory, boot, now) or Go(memory)
     if order.verb not in ("release", "acquire"):
         return Go(memory)
     refusal = _against_memory(order, memory)
@@ -123,6 +126,18 @@ def _against_acquire(order: Order, memory: Memory, boot: str, now: float) -> Opt
         text = f"meant for boot {order.boot or '(none)'}; this is boot {boot}"
         return Refusal("other-boot", text)
     if now > order.deadline:
+        return Refusal("past-deadline", f"the deadline passed {now - order.deadline:.1f} s ago")
+    return None
+
+
+def _against_handover(order: Order, memory: Memory, boot: str, now: float) -> Optional[Refusal]:
+    """A person names neither epoch nor boot, and is there; the orchestrator's order may come late."""
+    if order.epoch and order.epoch < memory.highest:
+        text = f"epoch {order.epoch} is older than {memory.highest}: it was handed over since"
+        return Refusal("older-epoch", text)
+    if order.boot and order.boot != boot:
+        return Refusal("other-boot", f"meant for boot {order.boot}; this is boot {boot}")
+    if order.deadline and now > order.deadline:
         return Refusal("past-deadline", f"the deadline passed {now - order.deadline:.1f} s ago")
     return None
 

@@ -3,6 +3,7 @@
 The lever is the track file, the only one that works under `nopreempt` too: while it holds, keepalived
 is in FAULT and a backup takes over; cleared, it returns as backup and pulls nothing back. A backup
 is silent in VRRP, so whether one is ready comes with the command, from the orchestrator's record.
+People ask for it, and the orchestrator itself when AWS is about to take this node.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from node_hook import hold, keepalived, lift
+from node_hook import duty, hold, keepalived, lift
 from node_hook.job import Failed, Job, answer
 
 HANDOVER_SECONDS = 30.0
@@ -42,6 +43,10 @@ def _check(job: Job, ready: str, anyway: bool) -> None:
     if state != "MASTER":
         text = f"keepalived says {state or 'nothing'} here: there is no mastership to hand over"
         raise Failed("", text, result="refused")
+    memory, boot = job.epochs.read(), job.boot
+    verdict = duty.judge(job.order, memory, boot=boot, now=time.time(), master=True)
+    if isinstance(verdict, duty.Refusal):
+        raise Failed(verdict.code, verdict.text, result=verdict.result)
     if ready and ready == job.config.node:
         raise Failed("", f"{ready} is this node itself: name a peer", result="refused")
     if not ready and not anyway:

@@ -17,6 +17,7 @@ import pytest
 ROOT: Final = Path(__file__).parents[2]
 CORE: Final = (
     *("model", "timing", "asking", "facts", "ownership", "granting", "contest", "unfinished", "rulings"),
+    *("notices", "yielding"),
     *("handover", "steps", "fencing", "progress", "news", "decide", "reconcile"),
 )
 MODULE_LINES: Final = 300

@@ -108,6 +108,16 @@ def test_handover_clears_itself_at_its_deadline(master: Node) -> None:
     assert BOOT == master.status()["status"]["boot"]
 
 
+def test_an_order_to_hand_over_that_comes_late_takes_no_mastership(master: Node) -> None:
+    """An agent runs the orchestrator's command again, after its time or in another boot."""
+    words = ("--cluster", "orders", "--ready", PEER, "--epoch", "1", "--boot")
+    for boot, seconds, code in ((BOOT, -1, "past-deadline"), ("x", 9, "other-boot")):
+        ran = master.node("handover", *words, boot, "--deadline", f"{time.time() + seconds:.1f}")
+        assert ran.gist == ("refused", code) and ran.code == 6
+    assert not master.held().startswith("1")
+    wait_state(master, "MASTER")
+
+
 def test_a_hold_that_a_killed_job_left_is_lifted(master: Node) -> None:
     """The vigil takes back what was for a limited time."""
     (master.home / "run/hold").write_text(f"1\nhandover: given up by hand (until {time.time() + 1:.0f})\n")

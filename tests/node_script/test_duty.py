@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -115,3 +116,21 @@ def test_a_late_rerun_does_not_undo_what_followed_it() -> None:
     verdict = judge(late, Memory(7, 6, 7), boot="b", now=NOW, master=False)
     assert isinstance(verdict, Refusal) and verdict.code == "past-deadline"
     assert isinstance(judge(late, Memory(7, 6, None), boot="b", now=NOW, master=False), Go)
+
+
+@pytest.mark.parametrize(
+    ("order", "code"),
+    [
+        (Order("handover", 7, "b", NOW + 1), None),
+        (Order("handover", 0), None),
+        (Order("handover", 6, "b", NOW + 1), "older-epoch"),
+        (Order("handover", 7, "b", NOW - 1), "past-deadline"),
+        (Order("handover", 7, "another", NOW + 1), "other-boot"),
+    ],
+)
+def test_a_hand_over_that_an_agent_runs_again_is_refused(order: Order, code: str | None) -> None:
+    """A person's names no epoch, boot or time; the orchestrator's is for one epoch, boot and moment."""
+    memory = Memory(7, 6, 7)
+    verdict = judge(order, memory, boot="b", now=NOW, master=True)
+    assert (verdict.code if isinstance(verdict, Refusal) else None) == code
+    assert isinstance(verdict, Refusal) or verdict.memory == memory

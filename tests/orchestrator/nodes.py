@@ -16,7 +16,7 @@ DOCUMENT: dict[str, Any] = {
     "schemaVersion": "2.2",
     "parameters": {
         name: {"type": "String", "default": ""}
-        for name in ("action", "cluster", "epoch", "boot", "volumes", "deadline", "unlessMaster")
+        for name in ("action", "cluster", "epoch", "boot", "volumes", "deadline", "unlessMaster", "ready")
     },
     "mainSteps": [{"action": "aws:runShellScript", "name": "run", "inputs": {"runCommand": ["true"]}}],
 }
@@ -133,6 +133,13 @@ class Hosts:
         line = json.dumps({**meant, "epoch": order.epoch, **said, "word": host.word("answer")})
         delivery.report("Success", 0, f"progress\n{line}\n", "")
 
+    def _hand_over(self, host: Host) -> dict[str, Any]:
+        """Its track file makes keepalived give up mastership; the real script waits for the peer."""
+        if host.state != "MASTER":
+            return {"result": "refused", "code": ""}
+        host.state = "FAULT"
+        return {"result": "released", "code": ""}
+
     def _execute(self, host: Host, order: duty.Order, volumes: set[str]) -> dict[str, Any]:
         if order.verb == "status":
             return {"result": "status", "code": ""}
@@ -141,6 +148,8 @@ class Hosts:
         )
         if isinstance(verdict, duty.Refusal):
             return {"result": verdict.result, "code": verdict.code, "text": verdict.text}
+        if order.verb == "handover":
+            return self._hand_over(host)
         host.memory = verdict.memory
         if order.verb == "release":
             host.mounted.clear()

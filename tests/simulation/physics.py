@@ -15,6 +15,7 @@ from chalicelib.model import (
     Attach,
     Attached,
     Attachment,
+    Cause,
     Cluster,
     Code,
     Detach,
@@ -24,6 +25,7 @@ from chalicelib.model import (
     Lease,
     Move,
     Mutation,
+    Notice,
     Observation,
     Outcome,
     Power,
@@ -89,6 +91,16 @@ def accept(world: World, word: Word) -> World:
     return world.with_(record=record, bus=bus)
 
 
+def warn(world: World, name: str, seconds: float) -> World:
+    """AWS says that it takes this node in so many seconds, and the record holds it."""
+    record, host = world.record, world.host(name)
+    at = world.now + seconds
+    notice = Notice(name, Cause.SPOT, heard_at=world.now, at=at, until=at, boot=host.boot_id)
+    others = tuple(n for n in record.notices if n.node != name)
+    record = replace(record, notices=(*others, notice), words_version=record.words_version + 1)
+    return world.with_(record=record)
+
+
 def _changes_nothing(waiting: Word, accepted: Word, now: float) -> bool:
     """Whether a word on the bus would be ignored, so that when it comes need not be explored."""
     if waiting.node != accepted.node:
@@ -120,6 +132,7 @@ def persist(world: World, record: Record, holder: str) -> tuple[World, Record | 
         record,
         version=stored.version + 1,
         words=stored.words,
+        notices=stored.notices,
         words_version=stored.words_version,
         lease=Lease(holder, world.now + timing.LEASE_SECONDS),
         marks=tuple((step, 0.0) for step, _ in record.marks),  # for people: when is not explored
@@ -302,6 +315,11 @@ def deliver(world: World, mail: Mail, *, keep: bool = False) -> World:
         return reply(world, mail, Result(verdict.result), Code(verdict.code))
     if command.verb is Verb.STATUS:
         return reply(world, mail, Result.STATUS)
+    if command.verb is Verb.HANDOVER and not master:
+        return reply(world, mail, Result.REFUSED)
+    if command.verb is Verb.HANDOVER:  # its track file makes keepalived give up mastership
+        world = world.with_host(replace(host, vrrp=Vrrp.FAULT))
+        return reply(world, mail, Result.RELEASED)
     host = replace(host, memory=verdict.memory)
     if command.verb is Verb.RELEASE:
         return _release(world, host, mail, order)

@@ -20,6 +20,7 @@ can, always in the same order, and no time passes.
     lose a                commands that wait for a's agent never reach it
     stopping a            a is off, but EC2 says no more than that it is stopping, until `stops work`
     confirm a             a person says that a is off
+    a warned 120          AWS says that it takes a in so many seconds
     pause / resume        the cluster is paused / no longer
     shuffle               words that wait to reach Baton do so in the opposite order
     lands                 a call that was late takes effect now
@@ -149,6 +150,9 @@ def _happen(teller: Teller, words: list[str]) -> Iterator[str]:
             told = with_confirmed(record, {name: record.epoch})
             teller.world = teller.world.with_(record=replace(told, words_version=told.words_version + 1))
             teller.world = spawn(teller.scope, teller.world)
+        case [name, "warned", seconds]:
+            warned = physics.warn(teller.world, name, float(seconds))
+            teller.world = spawn(teller.scope, warned)
         case ["pause" | "resume" as word]:
             settings = [pair for pair in teller.scope.settings if pair[0] != "paused"]
             settings += [("paused", True)] if word == "pause" else []
