@@ -60,7 +60,7 @@ def absorb(facts: Facts) -> Record:
         record = record if seat == record.seat(node) else record.with_seat(seat)
     facts = replace(facts, record=record)
     for seat in record.seats:
-        record = record.with_seat(_silence(facts, seat))
+        record = record.with_seat(_silence(facts, _without_handovers(seat, record.epoch)))
     facts = replace(facts, record=record)
     return _mark(replace(facts, record=_watch(facts)))
 
@@ -110,6 +110,15 @@ def _judge(seat: Seat, asked: Asked, answer: Answer, facts: Facts) -> Seat:
 
 def _failed(seat: Seat, now: float) -> Seat:
     return replace(seat, failures=seat.failures + 1, failed_at=now)
+
+
+def _without_handovers(seat: Seat, epoch: int) -> Seat:
+    """A seat without orders to hand over that were followed: they say nothing any more.
+
+    A record that knows them is one that an earlier Baton, after a step back, would leave alone.
+    """
+    kept = [a for a in seat.asked if a.command.verb is not Verb.HANDOVER or a.command.epoch == epoch]
+    return seat if len(kept) == len(seat.asked) else replace(seat, asked=tuple(kept))
 
 
 def _silence(facts: Facts, seat: Seat) -> Seat:
