@@ -30,15 +30,18 @@ from infra.names import STAGE_TAG, BadStage, Names
 @click.option("--region", metavar="NAME", help="AWS region; or AWS_REGION.")
 @click.option("--dry-run", is_flag=True, help="Check and compare, and change nothing.")
 @click.option("--anyway", is_flag=True, help="Put it into force in spite of problems.")
+@click.option("--resume", is_flag=True, help="End the cluster's pause, if it is paused.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def command(file: Path, stage: str, region: str | None, dry_run: bool, anyway: bool, yes: bool) -> None:
+def command(
+    file: Path, stage: str, region: str | None, dry_run: bool, anyway: bool, resume: bool, yes: bool
+) -> None:
     """Check a cluster's definition in FILE, show what changes, and put it into force."""
     try:
         names = Names(stage)
         document = read(file)
         account = connect(region)
         with explained():
-            _apply(account, names, document, dry_run=dry_run, anyway=anyway, yes=yes)
+            _apply(account, names, document, dry_run=dry_run, anyway=anyway, resume=resume, yes=yes)
     except (Trouble, BadStage) as trouble:
         raise Failed(trouble) from trouble
 
@@ -50,10 +53,14 @@ def _apply(
     *,
     dry_run: bool,
     anyway: bool,
+    resume: bool,
     yes: bool,
 ) -> None:
     name = str(document["name"])
     others = in_force(account, names)
+    document = with_pause(others.get(name), document, resume=resume)
+    if document.get("paused"):
+        click.echo(f"{name} is paused with this; `./baton resume {name}`, or --resume, ends a pause.")
     difference = compare(others.get(name), document)
     if not difference:
         click.echo(f"{name} is in force as it stands. Nothing to do.")
@@ -75,6 +82,19 @@ def _apply(
         raise Trouble("Nothing was changed.")
     write(account, names, document)
     click.echo(f"{name} is in force. ./baton check {name} also asks the nodes.")
+
+
+def with_pause(
+    present: Mapping[str, Any] | None, wanted: Mapping[str, Any], *, resume: bool
+) -> Mapping[str, Any]:
+    """The definition with the pause that is in force, unless the file says itself what holds.
+
+    Whoever paused a cluster relies on it, and who applies a file about something else need not know.
+    """
+    if resume:
+        return {**wanted, "paused": False}
+    kept = {"paused": present["paused"]} if present is not None and "paused" in present else {}
+    return {**kept, **wanted}
 
 
 def compare(present: Mapping[str, Any] | None, wanted: Mapping[str, Any]) -> str:

@@ -7,10 +7,14 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from botocore.exceptions import ClientError
+
+from chalicelib.aws_errors import lost_conditions
 from chalicelib.history import KEPT_SECONDS
 from chalicelib.items import key, query, to_item
 from chalicelib.record_items import CONFIRMED
 from cli.session import Session
+from infra.account import Trouble
 
 PREFIX: Final = "AUDIT#"
 DIGITS: Final = 15
@@ -35,8 +39,16 @@ def note(session: Session, cluster: str, what: str, why: str) -> None:
 def confirm_fenced(session: Session, cluster: str, node: str, epoch: int, why: str) -> None:
     """Tells the driver that a person vouches for this node being off, in this epoch, and audits it.
 
-    Raises the version of the words, so that a driver that is about to stop looks again.
+    Only while the epoch is the one that the person was shown: what they looked at before they typed
+    says nothing of a node that has owned, or been started, since. Raises the version of the words, so
+    that a driver that is about to stop looks again. Raises Trouble if the epoch is another by now.
     """
+    same = {
+        "TableName": session.names.table,
+        "Key": key(cluster, "RECORD"),
+        "ConditionExpression": "epoch = :epoch",
+        "ExpressionAttributeValues": to_item({":epoch": epoch}),
+    }
     told = {
         "TableName": session.names.table,
         "Key": key(cluster, "WORDS"),
@@ -45,7 +57,13 @@ def confirm_fenced(session: Session, cluster: str, node: str, epoch: int, why: s
         "ExpressionAttributeValues": to_item({":epoch": epoch, ":one": 1}),
     }
     deed = _put(session, cluster, f"confirmed in epoch {epoch} that {node} is off", why)
-    session.client("dynamodb").transact_write_items(TransactItems=[{"Put": deed}, {"Update": told}])
+    steps = [{"ConditionCheck": same}, {"Put": deed}, {"Update": told}]
+    try:
+        session.client("dynamodb").transact_write_items(TransactItems=steps)
+    except ClientError as error:
+        moved, *_ = lost_conditions(error)
+        what = f"{cluster} is not in epoch {epoch} any more" if moved else f"{cluster} is just being written"
+        raise Trouble(f"{what}: look at it again (`./baton status {cluster}`). Nothing was changed.") from error
 
 
 def deeds(session: Session, cluster: str, most: int) -> list[Deed]:

@@ -11,6 +11,7 @@ import boto3
 import pytest
 
 from chalicelib.model import Obstacle, Reason, Vrrp
+from cli import confirm_fenced
 from tests.cli.conftest import REGION, Stage
 
 
@@ -56,6 +57,24 @@ def test_confirm_fenced_wants_the_id_typed(stage: Stage) -> None:
     assert after.seat(stage.a).confirmed == 7
     assert after.words_version == before.words_version + 1
     assert [deed["why"] for deed in deeds(stage)] == ["pulled the plug"]
+
+
+def test_confirm_fenced_counts_for_the_epoch_that_was_shown(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The epoch moved while the person looked and typed: nothing is confirmed, and nothing audited."""
+    blocked(stage)
+
+    def typed(_: str) -> str:
+        stage.record(epoch=8, owner=stage.b, highest_issued=8)
+        return stage.a
+
+    monkeypatch.setattr(confirm_fenced, "_typed", typed)
+    result = stage.run("confirm-fenced", stage.a, "--why", "pulled the plug")
+    assert result.exit_code == 2
+    assert "not in epoch 7 any more" in result.stderr
+    assert stage.store.load("orders").seat(stage.a).confirmed == 0
+    assert deeds(stage) == []
 
 
 @pytest.mark.parametrize("typed", ["", "yes\n", "i-0000\n"])

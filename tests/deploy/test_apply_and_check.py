@@ -126,8 +126,31 @@ def test_a_sound_definition_is_shown_and_put_into_force(place: Place, tmp_path: 
     assert json.loads(text) == place.definition()
     assert "Nothing to do" in put(place, tmp_path).output
     paused = put(place, tmp_path, "--anyway", paused=True)
+    assert "is paused with this" in paused.output
     assert "+paused: true" in paused.output
     assert "-name" not in paused.output
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "stays"),
+    [
+        ((), {}, True),
+        (("--resume",), {}, False),
+        (("--resume",), {"paused": True}, False),
+        ((), {"paused": False}, False),
+    ],
+)
+def test_a_pause_stays_unless_somebody_ends_it(
+    place: Place, tmp_path: Path, options: tuple[str, ...], changes: dict[str, Any], stays: bool
+) -> None:
+    """A file about something else does not resume a cluster that a colleague is working on."""
+    put(place, tmp_path, "--anyway", paused=True)
+    result = put(place, tmp_path, "--anyway", *options, heartbeat_seconds=20, **changes)
+    assert result.exit_code == 0, result.output
+    (text,) = place.in_force().values()
+    assert json.loads(text) == place.definition(paused=stays, heartbeat_seconds=20)
+    assert ("is paused with this" in result.output) is stays
+    assert ("-paused: true" in result.output) is not stays
 
 
 def test_a_dry_run_changes_nothing(place: Place, tmp_path: Path) -> None:
