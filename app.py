@@ -77,8 +77,7 @@ def on_signal(event: CloudWatchEvent) -> None:
 def sweep(event: CloudWatchEvent) -> None:
     """Drive every cluster that nobody drives."""
     _correlate(event)
-    house().count("Sweep")
-    house().drive(house().sound(), _seconds(event))
+    house().sweep(_seconds(event))
 
 
 def _correlate(event: CloudWatchEvent) -> None:

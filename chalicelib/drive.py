@@ -98,9 +98,12 @@ class Driver:
         self._ports = ports
         self._pace = Pace()
 
-    def drive(self, clusters: Iterable[Cluster], until: float) -> None:
-        """Drive these clusters. Returns when all are done, or at `until`, whichever is first."""
-        drives = [_begin(cluster) for cluster in clusters]
+    def drive(self, clusters: Iterable[Cluster], until: float) -> list[Record]:
+        """Drive these clusters. Returns when all are done, or at `until`, whichever is first.
+
+        Gives the records as they were last known to be stored, also of those that another drives.
+        """
+        drives = began = [_begin(cluster) for cluster in clusters]
         with Together() as together:
             while drives and self._now() < until:
                 ready = [drive for drive in drives if self._is_ready(drive)]
@@ -111,6 +114,7 @@ class Driver:
                     self._rest(drives, until)
         for drive in drives:
             drive.steps.close()
+        return [drive.stored for drive in began if drive.stored is not None]
 
     def _now(self) -> float:
         return self._ports.clock.now()

@@ -10,7 +10,7 @@ from typing import Final
 
 from aws_lambda_powertools import Logger
 
-from chalicelib import ownership, timing
+from chalicelib import news, ownership, timing
 from chalicelib.announced import text
 from chalicelib.aws import Cloud
 from chalicelib.aws_observe import Observer
@@ -19,7 +19,7 @@ from chalicelib.clusters import BrokenDefinition, Clusters, UnknownCluster
 from chalicelib.drive import Driver
 from chalicelib.events import Gate, Heard, Rejected
 from chalicelib.fences import Fences
-from chalicelib.model import Cluster, News, Notice
+from chalicelib.model import Cluster, News, Notice, Record
 from chalicelib.ports import Ports, SystemClock
 from chalicelib.quiet import is_repetition
 from chalicelib.record_items import UnreadableRecord
@@ -125,9 +125,16 @@ class House:
         logger.warning("a word was refused", reason=rejected.reason, text=rejected.text)
         self.count("OldWord" if rejected.reason == "old" else "RefusedWord")
 
-    def drive(self, clusters: Iterable[Cluster], seconds: float) -> None:
-        """Drive these clusters for at most this long."""
-        self.driver.drive(clusters, self.clock.now() + seconds)
+    def drive(self, clusters: Iterable[Cluster], seconds: float) -> list[Record]:
+        """Drive these clusters for at most this long; their records as they are then."""
+        return self.driver.drive(clusters, self.clock.now() + seconds)
+
+    def sweep(self, seconds: float) -> None:
+        """Drive every sound cluster, and say again what is not well, so that its alarm lasts as long."""
+        self.count("Sweep")
+        for record in self.drive(self.sound(), seconds):
+            for one in news.standing(record):
+                self.count(one)
 
     def wake(self, nodes: frozenset[str], announced: Iterable[Notice] = ()) -> list[Cluster]:
         """The clusters of these nodes, after telling whoever drives them to look again."""

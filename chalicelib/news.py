@@ -12,6 +12,12 @@ def between(before: Record, after: Record) -> tuple[News, ...]:
     return tuple(_news(before, after))
 
 
+def standing(record: Record) -> tuple[str, ...]:
+    """The metrics of what lasts: an alarm sees only what is said within its minutes."""
+    is_refused = record.challenge is not None and record.challenge.refused_at is not None
+    return tuple(name for name, lasts in (("Blocked", record.obstacle), ("Refused", is_refused)) if lasts)
+
+
 def _news(before: Record, after: Record) -> Iterator[News]:
     owner = after.owner or ""
     if after.epoch != before.epoch:

@@ -62,8 +62,9 @@ def confirm_fenced(session: Session, cluster: str, node: str, epoch: int, why: s
         session.client("dynamodb").transact_write_items(TransactItems=steps)
     except ClientError as error:
         moved, *_ = lost_conditions(error)
-        what = f"{cluster} is not in epoch {epoch} any more" if moved else f"{cluster} is just being written"
-        raise Trouble(f"{what}: look at it again (`./baton status {cluster}`). Nothing was changed.") from error
+        what = f"is not in epoch {epoch} any more" if moved else "is just being written"
+        text = f"{cluster} {what}: look at it again (`./baton status {cluster}`). Nothing was changed."
+        raise Trouble(text) from error
 
 
 def deeds(session: Session, cluster: str, most: int) -> list[Deed]:

@@ -81,3 +81,26 @@ def test_the_tables_can_be_recovered_and_forget() -> None:
         assert table["TimeToLiveSpecification"]["Enabled"] is True
         assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
         assert table["SSESpecification"]["SSEEnabled"] is True
+
+
+SWEEPS = (3, 62, 121, 179, 239, 301, 360, 421, 479)
+"""Seconds at which sweeps said something: EventBridge promises no more than about once a minute."""
+
+
+@pytest.mark.parametrize("alarm", ["BlockedAlarm", "ContestedAlarm"])
+def test_an_alarm_lasts_as_long_as_its_cause(alarm: str) -> None:
+    """As CloudWatch evaluates it: raised within a minute, no OK in between, over some minutes later."""
+    properties = RESOURCES[alarm]["Properties"]
+    assert properties["TreatMissingData"] == "notBreaching"
+    period, of = properties["Period"], properties["EvaluationPeriods"]
+
+    def is_raised(now: int) -> bool:
+        """M out of the last N whole periods."""
+        ends = [now - now % period - period * n for n in range(of)]
+        breaching = sum(any(end - period <= at < end for at in SWEEPS) for end in ends)
+        return breaching >= int(properties.get("DatapointsToAlarm", of))
+
+    states = {now: is_raised(now) for now in range(period, SWEEPS[-1] + 4 * period)}
+    assert states[2 * period - 1]
+    assert all(states[now] for now in range(period, SWEEPS[-1]))
+    assert not states[SWEEPS[-1] + 4 * period - 1]

@@ -1,0 +1,53 @@
+"""What is not well is said anew by each sweep, so that its alarm lasts as long as it does."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.orchestrator.orders import Orders
+from tests.orchestrator.test_signals import hear, spot
+
+
+def metrics(orders: Orders, capsys: pytest.CaptureFixture[str]) -> set[str]:
+    """The metrics of one sweep."""
+    capsys.readouterr()
+    orders.sweep()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "_aws" in line]
+    return {
+        metric["Name"]
+        for line in lines
+        for directive in line["_aws"]["CloudWatchMetrics"]
+        for metric in directive["Metrics"]
+    }
+
+
+def test_a_cluster_is_said_to_be_blocked_as_long_as_it_is(
+    orders: Orders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An owner that is about to go and has no peer: each sweep says so, until a peer is there."""
+    orders.become(orders.a, "MASTER")
+    assert "Blocked" not in metrics(orders, capsys)
+    hear(orders, spot(orders.a.id, orders.cloud.account))
+    for _ in range(3):
+        assert "Blocked" in metrics(orders, capsys)
+    orders.hear(orders.say(orders.b))
+    orders.hear(orders.say(orders.a))
+    orders.become(orders.b, "MASTER")
+    orders.until_settled()
+    assert metrics(orders, capsys) == {"Sweep"}
+
+
+def test_a_refused_claim_is_said_to_stand_as_long_as_it_does(
+    orders: Orders, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two masters, and the owner stays: each sweep says so, until one of them yields."""
+    orders.hear(orders.say(orders.b))
+    orders.become(orders.a, "MASTER")
+    orders.become(orders.b, "MASTER")
+    assert orders.record.challenge.refused_at is not None
+    for _ in range(3):
+        assert "Refused" in metrics(orders, capsys)
+    orders.become(orders.b, "BACKUP")
+    assert metrics(orders, capsys) == {"Sweep"}
