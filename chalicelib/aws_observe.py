@@ -41,6 +41,9 @@ FILTER_MOST: Final = 200
 ASKED_MOST_SECONDS: Final = 3600.0
 """A command older than this is asked for no more: SSM gave up delivering it long ago."""
 
+NAMES_MOST: Final = 20
+"""Clusters that one line of the log names; a look may be for a fleet."""
+
 logger = Logger(child=True)
 
 
@@ -64,8 +67,9 @@ class Observer:
         one that did not come by its deadline.
         """
         sight = Sight(ranges=self._ranges, images=self._images)
-        together.run(list(self._looks(watched, now, sight)))
-        self._learn(sight)
+        with logger.append_context_keys(**_of(watched)):
+            together.run(list(self._looks(watched, now, sight)))
+            self._learn(sight)
         return {
             name: Observation(
                 at=now,
@@ -196,6 +200,14 @@ def _warn(operation: str, error: Exception) -> None:
         code=verdict.code,
         text=verdict.text,
     )
+
+
+def _of(watched: Watched) -> dict[str, Any]:
+    """What lines of the log say that a look was for: one call may be for many clusters."""
+    if len(watched) == 1:
+        ((_, record),) = watched.values()
+        return {"cluster": record.cluster, "epoch": record.epoch}
+    return {"cluster": ", ".join([*watched][:NAMES_MOST])}
 
 
 def _pending(record: Record, now: float) -> Iterator[tuple[str, Asked]]:
