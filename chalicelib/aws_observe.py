@@ -59,6 +59,8 @@ class Observer:
         self._ssm = cloud.ssm
         self._ranges: dict[str, ipaddress.IPv4Network] = {}
         self._images: dict[str, tuple[str, ...]] = {}
+        self._of: dict[str, Any] = {}
+        """What the present look is for, for the log."""
 
     def observe(self, watched: Watched, now: float, together: Together) -> dict[str, Observation]:
         """One look at everything that these clusters are about.
@@ -67,9 +69,9 @@ class Observer:
         one that did not come by its deadline.
         """
         sight = Sight(ranges=self._ranges, images=self._images)
-        with logger.append_context_keys(**_of(watched)):
-            together.run(list(self._looks(watched, now, sight)))
-            self._learn(sight)
+        self._of = _of(watched)
+        together.run(list(self._looks(watched, now, sight)))
+        self._learn(sight)
         return {
             name: Observation(
                 at=now,
@@ -88,9 +90,9 @@ class Observer:
         nodes = sorted({node for cluster in clusters for node in cluster.nodes})
         addresses = sorted({address for cluster in clusters for address in cluster.addresses})
         for part in _parts(sorted({v for cluster in clusters for v in cluster.volumes}), IDS_MOST):
-            yield partial(_look_up, "Volume", sight.volumes, self._volumes, part)
+            yield partial(self._look_up, "Volume", sight.volumes, self._volumes, part)
         for part in _parts(nodes, IDS_MOST):
-            yield partial(_look_up, "Instance", sight.instances, self._instances, part)
+            yield partial(self._look_up, "Instance", sight.instances, self._instances, part)
         if addresses:
             yield partial(self._see_members, sight, nodes)
             yield partial(self._see_holders, sight, addresses)
@@ -122,7 +124,7 @@ class Observer:
             pages = [page for by in filters for page in paginator.paginate(Filters=by)]
             return [interface for page in pages for interface in page["NetworkInterfaces"]]
 
-        return _quietly("DescribeNetworkInterfaces", describe)
+        return self._quietly("DescribeNetworkInterfaces", describe)
 
     def _see_answer(self, sight: Sight, cluster: str, id: str, asked: Asked) -> None:
         node = asked.command.node
@@ -131,7 +133,7 @@ class Observer:
             answer = answer_of(cluster, asked.command, told)
         except (ClientError, BotoCoreError) as error:
             if not (isinstance(error, ClientError) and says_no_invocation(error)):
-                _warn("GetCommandInvocation", error)
+                self._warn("GetCommandInvocation", error)
         except BadWord as error:
             text = "a node's answer cannot be read, so it counts as none"
             epoch = asked.command.epoch
@@ -145,7 +147,7 @@ class Observer:
         subnets = {interface["SubnetId"] for interface in sight.members or ()} - set(self._ranges)
         if subnets:
             asked = {"SubnetIds": sorted(subnets)}
-            found = _quietly("DescribeSubnets", lambda: self._ec2.describe_subnets(**asked))
+            found = self._quietly("DescribeSubnets", lambda: self._ec2.describe_subnets(**asked))
             for subnet in (found or {}).get("Subnets", ()):
                 self._ranges[subnet["SubnetId"]] = ipaddress.IPv4Network(subnet["CidrBlock"])
         images = {str(raw.get("ImageId", "")) for raw in sight.instances.values() if raw}
@@ -154,52 +156,47 @@ class Observer:
 
     def _learn_image(self, image: str) -> None:
         try:
-            found = _quietly("DescribeImages", lambda: self._ec2.describe_images(ImageIds=[image]))
+            found = self._quietly("DescribeImages", lambda: self._ec2.describe_images(ImageIds=[image]))
         except _Missing:
             # An image may be gone long before its instances: then only theirs are known.
             found = {"Images": []}
         if found is not None:
             self._images[image] = tuple(d for raw in found["Images"] for d in devices_of(raw))
 
+    # ------------------------------------------------------------------------------- each call
 
-def _look_up(kind: str, found: dict[str, Raw | None], describe: Describe, ids: list[str]) -> None:
-    """Describe by id. If one does not exist EC2 refuses all of them: then by filter, which shows
-    those that exist, and one by one what the filter did not show."""
-    try:
-        found.update(_quietly(f"Describe{kind}s", lambda: describe({f"{kind}Ids": ids})) or {})
-    except _Missing:
-        if len(ids) == 1:
-            found[ids[0]] = None
-            return
-        for part in _parts(ids, FILTER_MOST):
-            by = {"Filters": [{"Name": f"{kind.lower()}-id", "Values": part}]}
-            seen = _quietly(f"Describe{kind}s", lambda by=by: describe(by))  # type: ignore[misc]
-            found.update(seen or {})
-            for one in () if seen is None else sorted(set(part) - set(seen)):
-                _look_up(kind, found, describe, [one])
+    def _look_up(self, kind: str, found: dict[str, Raw | None], describe: Describe, ids: list[str]) -> None:
+        """Describe by id. If one does not exist EC2 refuses all of them: then by filter, which shows
+        those that exist, and one by one what the filter did not show."""
+        try:
+            found.update(self._quietly(f"Describe{kind}s", lambda: describe({f"{kind}Ids": ids})) or {})
+        except _Missing:
+            if len(ids) == 1:
+                found[ids[0]] = None
+                return
+            for part in _parts(ids, FILTER_MOST):
+                by = {"Filters": [{"Name": f"{kind.lower()}-id", "Values": part}]}
+                seen = self._quietly(f"Describe{kind}s", lambda by=by: describe(by))  # type: ignore[misc]
+                found.update(seen or {})
+                for one in () if seen is None else sorted(set(part) - set(seen)):
+                    self._look_up(kind, found, describe, [one])
 
+    def _quietly(self, operation: str, call: Callable[[], T]) -> T | None:
+        """What a read shows, None if it failed. Raises _Missing if EC2 says that something is not."""
+        try:
+            return call()
+        except ClientError as error:
+            if says_missing(error):
+                raise _Missing from error
+            self._warn(operation, error)
+        except BotoCoreError as error:
+            self._warn(operation, error)
+        return None
 
-def _quietly(operation: str, call: Callable[[], T]) -> T | None:
-    """What a read shows, None if it failed. Raises _Missing if EC2 says that something is not."""
-    try:
-        return call()
-    except ClientError as error:
-        if says_missing(error):
-            raise _Missing from error
-        _warn(operation, error)
-    except BotoCoreError as error:
-        _warn(operation, error)
-    return None
-
-
-def _warn(operation: str, error: Exception) -> None:
-    verdict = classify(operation, error)
-    logger.warning(
-        "AWS did not show what was asked for",
-        operation=operation,
-        code=verdict.code,
-        text=verdict.text,
-    )
+    def _warn(self, operation: str, error: Exception) -> None:
+        verdict = classify(operation, error)
+        text = "AWS did not show what was asked for"
+        logger.warning(text, **self._of, operation=operation, code=verdict.code, text=verdict.text)
 
 
 def _of(watched: Watched) -> dict[str, Any]:

@@ -7,10 +7,23 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+from aws_lambda_powertools import Logger
+
+from chalicelib import aws_observe, drive, house, telling
 from tests.orchestrator.orders import Context, Orders
 from tests.orchestrator.test_signals import spot
 
 Lines = list[dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def connected(orders: Orders, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every module logs by the app's logger, as in Lambda, where the service's name is there from the
+    beginning; here another test may have imported them without it."""
+    service = orders.app.logger.service
+    for module in (aws_observe, drive, house, telling):
+        monkeypatch.setattr(module, "logger", Logger(service=service, child=True))
 
 
 def lines_of(orders: Orders, invoke: Callable[[], None]) -> Lines:
