@@ -233,11 +233,17 @@ def _ask(record: Record, action: Send, now: float) -> Record:
 
 
 def _mean(record: Record, action: Action, now: float) -> Record:
+    """The record with the intent of a call. One of the same call that went astray stays beside it.
+
+    That the second call was done says nothing about the first, which may still land: on a node that
+    has been given the volume back by then.
+    """
     if isinstance(action, Send):
         raise TypeError("a command is asked, not meant")
     same = [i for i in record.intents if i.action == action and i.epoch == record.epoch]
     tries = max((i.tries for i in same), default=0) + 1
-    rest = tuple(i for i in record.intents if i not in same)
+    astray = [i for i in same if is_open(i, now)][-1:]
+    rest = tuple(i for i in record.intents if i not in same or i in astray)
     return replace(record, intents=(*rest, Intent(action, record.epoch, now, tries=tries)))
 
 
@@ -263,11 +269,9 @@ def _sent(record: Record, done: Done) -> Record:
 
 
 def _happened(record: Record, done: Done) -> Record:
+    tries = [i for i in record.intents if i.action == done.action and i.epoch == record.epoch]
     intents = tuple(
-        replace(i, outcome=done.outcome, code=done.code)
-        if i.action == done.action and i.epoch == record.epoch
-        else i
-        for i in record.intents
+        replace(i, outcome=done.outcome, code=done.code) if i in tries[-1:] else i for i in record.intents
     )
     record = replace(record, intents=intents)
     may_be = done.outcome in (Outcome.DONE, Outcome.UNKNOWN)

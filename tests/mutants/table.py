@@ -401,8 +401,8 @@ MUTANTS = (
     Mutant(
         "what Baton fenced is started again",
         HANDOVER,
-        "return fencing.start_again(facts) + ",
-        "return ",
+        "plan = fencing.start_again(facts) + ",
+        "plan = ",
         "hang",
     ),
     Mutant("a deaf master is fenced", HANDOVER, " + fencing.fence_deaf(facts)", "", "story-13-hung-claimant"),
@@ -545,6 +545,20 @@ MUTANTS = (
         "if order.unless_master and master:",
         "if False:",
         "partition-incumbent",
+    ),
+    Mutant(
+        "a call that went astray is remembered beside the same call made again",
+        PROGRESS,
+        " or i in astray)",
+        ")",
+        "detach-astray-again",
+    ),
+    Mutant(
+        "an outcome is noted of the try that it belongs to",
+        PROGRESS,
+        "if i in tries[-1:] else i",
+        "if i in tries else i",
+        "detach-astray-again",
     ),
 )
 

@@ -145,7 +145,8 @@ def _check_epochs(old: Record, new: Record) -> None:
         raise Broken("S3", f"epoch {old.epoch} of {old.owner} became {new.epoch} of {new.owner}")
     if new.epoch > old.epoch and new.epoch <= old.highest_issued:
         raise Broken("S3", f"epoch {new.epoch} had been issued before")
-    if sum(i.tries for i in new.intents if i.epoch == new.epoch) > 24:
+    calls = {i.action: i.tries for i in new.intents if i.epoch == new.epoch}
+    if sum(calls.values()) > 24:
         raise Broken("S13", f"epoch {new.epoch} makes more than 24 calls")
 
 
