@@ -72,7 +72,7 @@ class Functions:
             done = subprocess.run(
                 command,
                 cwd=self.directory,
-                env=self._environment(),
+                env=self.surroundings(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -136,9 +136,10 @@ class Functions:
         stage["tags"] = {**stage.get("tags", {}), STAGE_TAG: self.names.stage}
         return {**config, "stages": {self.names.stage: stage}}
 
-    def _environment(self) -> dict[str, str]:
-        region = self.account.region
-        return {**os.environ, "AWS_DEFAULT_REGION": region, "AWS_REGION": region}
+    def surroundings(self) -> dict[str, str]:
+        """The environment of chalice's process. It imports the app, whose bytecode would be shipped."""
+        region = {"AWS_DEFAULT_REGION": self.account.region, "AWS_REGION": self.account.region}
+        return {**os.environ, **region, "PYTHONDONTWRITEBYTECODE": "1"}
 
     def _build_of(self, function: str) -> str | None:
         client = self.account.client("lambda")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import zipfile
 from pathlib import Path
@@ -56,7 +55,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     built = subprocess.run(
         [chalice(), "package", "--stage", "lab", str(out)],
         cwd=functions.directory,
-        env={**os.environ, "AWS_DEFAULT_REGION": "eu-central-1"},
+        env=functions.surroundings(),
         capture_output=True,
         text=True,
         timeout=PACKAGE_SECONDS,
