@@ -38,6 +38,21 @@ class Context:
         return int((self._until - time.monotonic()) * 1000)
 
 
+def envelope(cloud: Cloud, source: str, kind: str, detail: dict[str, Any]) -> dict[str, Any]:
+    """An event of this account as EventBridge sends it."""
+    return {
+        "version": "0",
+        "id": "3f2c",
+        "account": cloud.account,
+        "region": cloud.region,
+        "time": "2026-01-01T00:00:00Z",
+        "resources": [],
+        "source": source,
+        "detail-type": kind,
+        "detail": detail,
+    }
+
+
 @dataclass
 class Orders:
     """A cluster of two nodes, a volume and an address, and the app that looks after it."""
@@ -60,17 +75,7 @@ class Orders:
 
     def envelope(self, source: str, kind: str, detail: dict[str, Any]) -> dict[str, Any]:
         """An event as EventBridge sends it."""
-        return {
-            "version": "0",
-            "id": "3f2c",
-            "account": self.cloud.account,
-            "region": self.cloud.region,
-            "time": "2026-01-01T00:00:00Z",
-            "resources": [],
-            "source": source,
-            "detail-type": kind,
-            "detail": detail,
-        }
+        return envelope(self.cloud, source, kind, detail)
 
     def hear(self, event: dict[str, Any], seconds: float = 40.0) -> None:
         """The Lambda function is invoked with the event."""
