@@ -69,13 +69,23 @@ def get_batch(client: Client, table: str, keys: list[Item]) -> dict[tuple[str, s
 
 
 def query(client: Client, table: str, cluster: str, prefix: str, most: int) -> list[Item]:
-    """A cluster's items whose sort key begins with this, the newest first, at most so many."""
-    answer = client.query(
-        TableName=table,
-        KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
-        ExpressionAttributeValues=to_item({":pk": f"CLUSTER#{cluster}", ":prefix": prefix}),
-        ScanIndexForward=False,
-        ConsistentRead=True,
-        Limit=most,
-    )
-    return [from_item(item) for item in answer["Items"]]
+    """A cluster's items whose sort key begins with this, the newest first, at most so many.
+
+    One answer of DynamoDB ends at 1 MB, however many were asked for; each holds one item at least,
+    so there are no more answers than items.
+    """
+    found: list[Item] = []
+    asked: Item = {
+        "TableName": table,
+        "KeyConditionExpression": "pk = :pk AND begins_with(sk, :prefix)",
+        "ExpressionAttributeValues": to_item({":pk": f"CLUSTER#{cluster}", ":prefix": prefix}),
+        "ScanIndexForward": False,
+        "ConsistentRead": True,
+    }
+    for _ in range(most):
+        answer = client.query(**asked, Limit=most - len(found))
+        found += map(from_item, answer["Items"])
+        if len(found) >= most or "LastEvaluatedKey" not in answer:
+            break
+        asked["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+    return found

@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
+from chalicelib.items import key
 from chalicelib.model import Obstacle, Reason, Vrrp
 from cli import confirm_fenced
 from tests.cli.conftest import REGION, Stage
@@ -173,3 +174,22 @@ def test_history_shows_each_epoch_with_its_timeline(stage: Stage) -> None:
     assert f"{stage.a} → {stage.b}" in shown
     assert "released +500 ms" in shown
     assert "3.0 s" in shown
+
+
+def test_a_long_history_is_read_to_its_end(stage: Stage) -> None:
+    """DynamoDB answers with 1 MB at a time: the older entries are there all the same, and no more
+    than were asked for."""
+    stage.settle(stage.a, 7)
+    body = json.loads(stage.store.client.get_item(**history_item(stage, 7))["Item"]["body"]["S"])
+    for epoch in range(8, 38):
+        long = json.dumps({**body, "epoch": epoch, "obstacle": "x" * 100_000})
+        item = history_item(stage, epoch)["Key"] | {"body": {"S": long}}
+        stage.store.client.put_item(TableName=stage.names.table, Item=item)
+    for last, oldest in ((50, 7), (25, 13)):
+        told = json.loads(stage.run("history", "orders", "--last", str(last), "--json").stdout)
+        assert [entry["epoch"] for entry in told["epochs"]] == [*range(37, oldest - 1, -1)]
+
+
+def history_item(stage: Stage, epoch: int) -> dict[str, Any]:
+    """Where the history keeps an epoch."""
+    return {"TableName": stage.names.table, "Key": key("orders", f"EPOCH#{epoch:012d}")}
