@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from infra import forgery
 from infra.account import Account, Trouble, connect, explained
 from infra.functions import CHECKOUT, Functions
 from infra.names import BadStage, Names
@@ -59,7 +60,8 @@ def command(
     """Put a stage on AWS, or bring it up to date.
 
     Runs as often as you like: it compares first and changes only what differs. One that broke off
-    is resumed by running it again.
+    is resumed by running it again. In the end it tries to speak in a node's name, which AWS has to
+    refuse.
     """
     given = {"AlarmEmail": alarm_email, "ObjectiveSeconds": objective_seconds}
     parameters = {name: str(value) for name, value in given.items() if value is not None}
@@ -69,13 +71,19 @@ def command(
         refuse_elsewhere(account, names)
         click.echo(f"Stage {stage} in account {account.id}, {account.region}")
         with explained():
-            changed = walk(steps(account, names, parameters), click.echo, dry_run=dry_run)
+            carry_out(account, names, steps(account, names, parameters), dry_run=dry_run)
     except (Trouble, BadStage) as trouble:
         raise Failed(trouble) from trouble
+
+
+def carry_out(account: Account, names: Names, parts: list[Step], *, dry_run: bool) -> None:
+    """Deploy the parts, and see that nobody can speak in a node's name."""
+    changed = walk(parts, click.echo, dry_run=dry_run)
     if dry_run:
         click.echo("Nothing was changed (--dry-run).")
         return
     remember(account, names)
+    click.echo(forgery.try_it(account, names))
     click.echo("Deployed." if changed else "Nothing to do: everything is up to date.")
 
 

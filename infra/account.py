@@ -35,12 +35,13 @@ _UNKNOWN: Final = {
     "AuthFailure",
     "SignatureDoesNotMatch",
 }
-_DENIED: Final = {
+DENIED: Final = {
     "AccessDenied",
     "AccessDeniedException",
     "UnauthorizedOperation",
     "AuthorizationError",
 }
+"""What AWS says if a call is not allowed; each service has its own word."""
 
 
 class Trouble(Exception):
@@ -115,6 +116,6 @@ def _refusal(error: ClientError) -> str:
         return "The AWS credentials have expired. Sign in again (aws sso login) and repeat."
     if why in _UNKNOWN:
         return f"AWS does not know these credentials ({why}). Check AWS_PROFILE and the region."
-    if why in _DENIED:
+    if why in DENIED:
         return f"These credentials may not do {call}. Ask for the right, or choose other ones."
     return f"AWS refused {call}: {why}: {error.response.get('Error', {}).get('Message', '')}"

@@ -6,6 +6,8 @@ A node may publish under its own name, and nothing else: the node role's policy 
 EventBridge user guide, "Using conditions": `events:source` is checked for every entry, and one
 that is not allowed refuses the whole call).
 
+Whoever it is, the default bus's policy may deny it (bus_policy.py).
+
 A function may call the operations that a policy of its role names. Resources and conditions of
 those policies are not judged here: the deployment's own tests do that with a real evaluator.
 """
@@ -20,6 +22,7 @@ from typing import Any
 
 from moto.iam.models import iam_backends
 
+from lab.cloud import bus_policy
 from lab.cloud.calls import Call
 from lab.cloud.world import World
 
@@ -34,6 +37,9 @@ def refusal(world: World, call: Call) -> tuple[str, str] | None:
     """The error a call is refused with, None if it is allowed."""
     if (call.service, call.operation) == ("sts", "GetCallerIdentity"):
         return None
+    if (call.service, call.operation) == ("events", "PutEvents") and bus_policy.denies(world, call):
+        text = "User is not authorized to perform: events:PutEvents with an explicit deny"
+        return "AccessDeniedException", f"{text} in a resource-based policy"
     if call.principal.kind == "operator" or _allowed(world, call):
         return None
     user = f"arn:aws:sts::{world.settings.account}:assumed-role/{call.principal.role}"

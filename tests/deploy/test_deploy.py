@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
+from cli import deploy as cli_deploy
+from infra import forgery
 from infra.account import Account, Trouble
 from infra.functions import Functions
 from infra.names import FUNCTIONS, Names
 from infra.steps import walk
+from lab.cloud import Cloud
 from tests.deploy.conftest import Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Tried to parse AWS")]
@@ -40,8 +45,15 @@ def belongings(account: Account, stage: str) -> set[str]:
         "rule": [r["Name"] for r in client("events").list_rules()["Rules"]],
         "document": [d["Name"] for d in client("ssm").list_documents()["DocumentIdentifiers"]],
         "logs": [g["logGroupName"] for g in client("logs").describe_log_groups()["logGroups"]],
+        "bus": statements(account),
     }
     return {f"{kind} {name}" for kind, found in names.items() for name in found if mark in name}
+
+
+def statements(account: Account) -> list[str]:
+    """The statements of the default bus's policy."""
+    policy = account.client("events").describe_event_bus().get("Policy") or '{"Statement": []}'
+    return [statement["Sid"] for statement in json.loads(policy)["Statement"]]
 
 
 def targets(account: Account, stage: str, function: str) -> list[dict[str, Any]]:
@@ -204,3 +216,34 @@ def destroy(project: Project, account: Account, stage: str) -> None:
     Functions(account, names, stack.outputs, project.checkout, project.state).remove(print)
     if stack.exists():
         stack.remove(print)
+
+
+@pytest.fixture
+def baton_deploy(project: Project, account: Account, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Result]:
+    """`./baton deploy` of the small checkout, with no patience for AWS's caches."""
+    monkeypatch.setattr(cli_deploy, "steps", lambda account, names, _: project.steps(account, names.stage))
+    monkeypatch.setattr(cli_deploy, "CHECKOUT", project.checkout)
+    monkeypatch.setattr(forgery, "SPREAD_SECONDS", 0.0)
+    return lambda: CliRunner().invoke(cli_deploy.command, ["--stage", "forge"])
+
+
+def test_a_deployment_ends_by_trying_to_speak_in_a_nodes_name(
+    baton_deploy: Callable[[], Result], account: Account, cloud: Cloud
+) -> None:
+    """Refused: all is well. Taken: one clear sentence and an exit status, on every run until mended.
+    With credentials that may send nothing it says that nothing was tried."""
+    first = baton_deploy()
+    assert first.exit_code == 0, first.output
+    assert "An event in a node's name was refused" in first.output
+    cloud.faults.deny("PutEvents")
+    unable = baton_deploy()
+    cloud.faults.clear()
+    assert (unable.exit_code, "Not tried" in unable.output) == (0, True)
+    account.client("events").remove_permission(StatementId="baton-forge-nodes-only")
+    for _ in range(2):
+        taken = baton_deploy()
+        assert taken.exit_code == 1
+        assert taken.stderr.startswith(
+            "Stage forge is deployed, but EventBridge takes events in a node's name"
+        )
+        assert len(taken.stderr.strip().splitlines()) == 1
