@@ -1,4 +1,4 @@
-"""Take a guard out of a copy of the shipped source, and see which stories miss it."""
+"""Take a guard out of a copy of the shipped source, and see which stories or tests miss it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,17 @@ from tests.mutants.table import Mutant
 
 CHECKOUT = Path(__file__).parent.parent.parent
 SECONDS_MOST = 120
-"""For the stories of one mutant: a mutant that runs in circles is killed by this."""
+"""For the stories or the test of one mutant: one that runs in circles is killed by this."""
+
+PARTS = (
+    *("chalicelib", "node_hook", "lab", "tests/simulation", "tests/traces", "tests/core"),
+    *("tests/orchestrator", "tests/node_script", "tests/mutants"),
+)
+FILES = ("app.py", "pyproject.toml", "tests/conftest.py")
+"""What stories, and the tests that rows name, need of the project."""
+
+FAILED = 1
+"""pytest's exit code if the tests were run and some failed: any other is no verdict."""
 
 JUDGE = """
 import sys
@@ -34,10 +44,12 @@ print(" ".join(differ))
 
 
 def copy(directory: Path) -> None:
-    """The parts of the project that a story needs."""
+    """The parts of the project that stories and the named tests need."""
     quiet = shutil.ignore_patterns("__pycache__")
-    for part in ("chalicelib", "node_hook", "tests/simulation", "tests/traces"):
+    for part in PARTS:
         shutil.copytree(CHECKOUT / part, directory / part, ignore=quiet)
+    for file in FILES:
+        shutil.copy(CHECKOUT / file, directory / file)
 
 
 @contextmanager
@@ -60,10 +72,24 @@ def mutated(directory: Path, mutant: Mutant) -> Iterator[None]:
 
 def missed_by(directory: Path, stories: list[str]) -> list[str]:
     """The stories, of those given, that go otherwise than they are written."""
+    done = _python(directory, "-c", JUDGE, *stories)
+    return stories if done is None or done.returncode else done.stdout.split()
+
+
+def fails(directory: Path, *tests: str) -> bool:
+    """Whether any of these tests fails. Raises RuntimeError if they could not even be run."""
+    done = _python(directory, "-m", "pytest", "-q", "-x", "-p", "no:randomly", *tests)
+    if done is not None and done.returncode not in (0, FAILED):
+        raise RuntimeError(done.stdout + done.stderr)
+    return done is None or done.returncode == FAILED
+
+
+def _python(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None:
+    """What Python says in the copy; None if it runs in circles."""
     environment = {**os.environ, "PYTHONPATH": str(directory), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", JUDGE, *stories],
+        return subprocess.run(
+            [sys.executable, *arguments],
             cwd=directory,
             env=environment,
             capture_output=True,
@@ -72,5 +98,4 @@ def missed_by(directory: Path, stories: list[str]) -> list[str]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return stories
-    return stories if done.returncode else done.stdout.split()
+        return None

@@ -1,8 +1,8 @@
-"""Every guard of the core and of the node's decisions, and the stories that miss it.
+"""Every guard of the core, the store and the node's decisions, and the story that misses it.
 
 Each row takes one guard out of the shipped source, by replacing a text that stands there exactly
-once, and names a story of tests/traces that then goes otherwise. Guards of the node that no story
-reaches (an older epoch, a promise, a deadline) are held by tests/node_script.
+once, and names a story of tests/traces that then goes otherwise. Where no story reaches (the store's
+conditions, what EC2 does not say) it names a test that then fails.
 """
 
 from __future__ import annotations
@@ -12,13 +12,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mutant:
-    """A guard that is taken out: its name, where, what stands there, what instead, who misses it."""
+    """A guard that is taken out: its name, where, what stands there, what instead, who misses it.
+
+    Who misses it is a story or else a test, as pytest names it.
+    """
 
     guard: str
     file: str
     old: str
     new: str
-    story: str
+    story: str = ""
+    test: str = ""
 
 
 FACTS = "chalicelib/facts.py"
@@ -32,7 +36,12 @@ STEPS = "chalicelib/steps.py"
 FENCING = "chalicelib/fencing.py"
 PROGRESS = "chalicelib/progress.py"
 DECIDE = "chalicelib/decide.py"
+YIELDING = "chalicelib/yielding.py"
+NOTICES = "chalicelib/notices.py"
 DUTY = "node_hook/duty.py"
+
+NODES = "tests/mutants/test_nodes.py"
+STATES = "tests/mutants/test_states.py"
 
 MUTANTS = (
     Mutant(
@@ -559,6 +568,614 @@ MUTANTS = (
         "if i in tries[-1:] else i",
         "if i in tries else i",
         "detach-astray-again",
+    ),
+    Mutant(
+        "only MASTER is a claim",
+        FACTS,
+        "and word.state is Vrrp.MASTER\n            and word.sequence",
+        "and word.sequence",
+        "claims-twice",
+    ),
+    Mutant(
+        "a word grows old",
+        FACTS,
+        "word is not None and self.now - word.said_at < self.cluster.fresh_seconds",
+        "word is not None",
+        "stale-claimant",
+    ),
+    Mutant(
+        "able: a member of the cluster",
+        FACTS,
+        "node in self.cluster.nodes\n            and word is not None",
+        "word is not None",
+        test=f"{STATES}::test_who_is_no_member_any_more_does_not_become_owner_again",
+    ),
+    Mutant(
+        "the highest priority is preferred",
+        FACTS,
+        "return (-(word.priority if word else 0), node)",
+        "return (0, node)",
+        "preferred",
+    ),
+    Mutant(
+        "of equal priorities the id decides",
+        FACTS,
+        "return (-(word.priority if word else 0), node)",
+        "return (-(word.priority if word else 0), '')",
+        test=f"{STATES}::test_of_two_of_equal_priority_the_id_decides",
+    ),
+    Mutant(
+        "who was sent an Acquire may hold",
+        FACTS,
+        "{seat.node for seat in self.record.seats if seat.held is not None}",
+        "set()",
+        "held-empty",
+    ),
+    Mutant(
+        "who has the address may hold",
+        FACTS,
+        "nodes.update(a.holder for a in self.seen.addresses if a.holder)",
+        "pass",
+        "address-only",
+    ),
+    Mutant(
+        "the owner itself lets go of what is to be mended",
+        FACTS,
+        'nodes.update((self.record.owner or "",) if self._is_mending() else ())',
+        "pass",
+        "forced-return",
+    ),
+    Mutant(
+        "who is no member is not waited for",
+        FACTS,
+        "sorted(nodes & set(self.cluster.nodes))",
+        "sorted(nodes)",
+        test=f"{STATES}::test_who_is_no_member_any_more_is_not_waited_for",
+    ),
+    Mutant(
+        "off by EC2's word",
+        FACTS,
+        "return self.seen.power(node).is_off or self.is_confirmed(node)",
+        "return self.is_confirmed(node)",
+        "crash",
+    ),
+    Mutant(
+        "off by a person's word",
+        FACTS,
+        "return self.seen.power(node).is_off or self.is_confirmed(node)",
+        "return self.seen.power(node).is_off",
+        "confirmed",
+    ),
+    Mutant(
+        "what a person confirmed counts in that epoch",
+        FACTS,
+        "return 0 < seat.confirmed == self.record.epoch and not speaks",
+        "return 0 < seat.confirmed and not speaks",
+        test=f"{STATES}::test_what_a_person_confirmed_counts_in_that_epoch_only",
+    ),
+    Mutant(
+        "shutting-down is leaving too",
+        FACTS,
+        "in (Power.STOPPING, Power.SHUTTING_DOWN)",
+        "in (Power.STOPPING,)",
+        test=f"{STATES}::test_an_owner_that_is_terminated_soon_is_followed_without_a_challenge",
+    ),
+    Mutant(
+        "who never said a word has not released",
+        FACTS,
+        ("if word is None or word.serving is not None:\n            return False"),
+        (
+            "if word is None:\n            return True\n"
+            "        if word.serving is not None:\n            return False"
+        ),
+        test=f"{STATES}::test_a_member_that_never_said_a_word_may_hold",
+    ),
+    Mutant(
+        "overdue by force: only one that has no volume",
+        FACTS,
+        "return allowed and gone and self.sees_all()",
+        "return allowed and self.sees_all()",
+        "force-detach",
+    ),
+    Mutant(
+        "overdue by force: only where the policy says so",
+        FACTS,
+        "return allowed and gone and self.sees_all()",
+        "return gone and self.sees_all()",
+        "bare-holder",
+    ),
+    Mutant(
+        "overdue by force: only after its time",
+        FACTS,
+        "self.sees_all() and self.is_overdue(node)",
+        "self.sees_all()",
+        "forced-twice",
+    ),
+    Mutant(
+        "the owner is to let go only until its Acquire",
+        FACTS,
+        "return bool(self.record.mend) and (held is None or held.epoch < self.record.epoch)",
+        "return bool(self.record.mend)",
+        "volume-leaves",
+    ),
+    Mutant(
+        "overdue: asked in this epoch",
+        FACTS,
+        "if asked is None or asked.command.epoch != self.record.epoch or self.is_booting(node):",
+        "if asked is None or self.is_booting(node):",
+        "forced-bare",
+    ),
+    Mutant(
+        "overdue: not while it boots",
+        FACTS,
+        "if asked is None or asked.command.epoch != self.record.epoch or self.is_booting(node):",
+        "if asked is None or asked.command.epoch != self.record.epoch:",
+        "forced-boots",
+    ),
+    Mutant(
+        "overdue: only if it was asked for certain",
+        FACTS,
+        "        if not was_sent(asked):\n            return False\n",
+        "",
+        "unsent-spared",
+    ),
+    Mutant(
+        "overdue: at once, if it left the challenge unanswered",
+        FACTS,
+        "if asked.answer is None and silent is not None:",
+        "if False:",
+        "hang",
+    ),
+    Mutant(
+        "overdue: at once only after a challenge",
+        FACTS,
+        "if challenged_at < granted_at and challenged_at",
+        "if challenged_at",
+        "contested-moving",
+    ),
+    Mutant(
+        "overdue: silent since the challenge, not before",
+        FACTS,
+        "challenged_at <= silent <= granted_at",
+        "silent <= granted_at",
+        "silent-before",
+    ),
+    Mutant(
+        "overdue: silent before the epoch, not since",
+        FACTS,
+        "challenged_at <= silent <= granted_at",
+        "challenged_at <= silent",
+        "yields-challenged",
+    ),
+    Mutant(
+        "booting: EC2 says pending",
+        FACTS,
+        "        if power is Power.PENDING:\n            return True\n",
+        "",
+        test=f"{STATES}::test_one_that_is_about_to_start_is_waited_for",
+    ),
+    Mutant(
+        "booting ends, also without a word",
+        FACTS,
+        "return is_mute and self.now - up_at < timing.BOOT_SECONDS",
+        "return is_mute",
+        "mute-boot",
+    ),
+    Mutant(
+        "booting: a word from before the start is none",
+        FACTS,
+        (
+            "            and started is not None\n"
+            "            and self.now - started < timing.BOOT_SECONDS\n"
+            "            and (word is None or word.said_at <= started)\n"
+        ),
+        "            and False\n",
+        "late-word-boot",
+    ),
+    Mutant(
+        "booting after a start of ours ends",
+        FACTS,
+        "            and self.now - started < timing.BOOT_SECONDS\n",
+        "",
+        "late-word-boot",
+    ),
+    Mutant(
+        "an older call is awaited only while it may still come",
+        FACTS,
+        "if is_open(i, self.now) and takes(i, node))",
+        "if takes(i, node))",
+        "confirmed",
+    ),
+    Mutant(
+        "a Stop from before the last start is none",
+        FACTS,
+        "i.action == Fence(node) and i.at > started]",
+        "i.action == Fence(node)]",
+        "fenced-started",
+    ),
+    Mutant(
+        "a Stop of an earlier epoch is none",
+        FACTS,
+        "(i for i in reversed(mine) if i.epoch == self.record.epoch)",
+        "(i for i in reversed(mine))",
+        "stop-lost-then-epoch",
+    ),
+    Mutant(
+        "nothing is taken before EC2 shows every volume",
+        FACTS,
+        "volumes = all(self.seen.volume(volume) for volume in self.cluster.volumes)",
+        "volumes = True",
+        test=f"{STATES}::test_nothing_is_taken_while_ec2_says_nothing_of_a_volume",
+    ),
+    Mutant(
+        "nothing is taken before EC2 shows every address",
+        FACTS,
+        ("return volumes and all(self.seen.address(address) for address in self.cluster.addresses)"),
+        "return volumes",
+        test=f"{STATES}::test_nothing_is_taken_while_ec2_says_nothing_of_an_address",
+    ),
+    Mutant(
+        "what EC2 does not say is no contradiction",
+        FACTS,
+        (
+            "if owner is None or not self.sees_all():\n            return False\n"
+            "        if self.record.settled"
+        ),
+        ("if owner is None:\n            return False\n        if self.record.settled"),
+        test=f"{STATES}::test_what_ec2_does_not_say_contradicts_nothing",
+    ),
+    Mutant(
+        "a volume that left its owner is a contradiction",
+        FACTS,
+        "return not (self.volumes_at(owner) and self.addresses_at(owner))",
+        "return not self.addresses_at(owner)",
+        "volume-leaves",
+    ),
+    Mutant(
+        "an address that left its owner is a contradiction",
+        FACTS,
+        "return not (self.volumes_at(owner) and self.addresses_at(owner))",
+        "return not self.volumes_at(owner)",
+        "address-leaves",
+    ),
+    Mutant(
+        "adrift: also once the Acquire was sent",
+        FACTS,
+        "is_wanted = was_told or (self",
+        "is_wanted = (self",
+        "told-then-lost",
+    ),
+    Mutant(
+        "adrift: not by an Acquire of an earlier epoch",
+        FACTS,
+        "was_told = held is not None and held.epoch == self.record.epoch",
+        "was_told = held is not None",
+        "told-before",
+    ),
+    Mutant(
+        "adrift: also one that serves still",
+        FACTS,
+        "was_told or (self.serves(owner) and not self.record.mend)",
+        "was_told",
+        "serving-then-lost",
+    ),
+    Mutant(
+        "adrift: not while it is mended",
+        FACTS,
+        "was_told or (self.serves(owner) and not self.record.mend)",
+        "was_told or self.serves(owner)",
+        "mended-slowly",
+    ),
+    Mutant(
+        "adrift: not before the owner is to have it",
+        FACTS,
+        "return is_wanted and not self.volumes_at(owner)",
+        "return not self.volumes_at(owner)",
+        "adopts-unanswered",
+    ),
+    Mutant(
+        "settled: nobody else can be holding",
+        FACTS,
+        ("            and self.addresses_at(owner)\n            and not self.unclear()\n"),
+        "            and self.addresses_at(owner)\n",
+        "slow-boot",
+    ),
+    Mutant(
+        "a Detach would take the volume",
+        FACTS,
+        "isinstance(action, Detach | Fence) and",
+        "isinstance(action, Fence) and",
+        "detach-astray-again",
+    ),
+    Mutant(
+        "a Stop would take the host",
+        FACTS,
+        "isinstance(action, Detach | Fence) and",
+        "isinstance(action, Detach) and",
+        "late-stop",
+    ),
+    Mutant(
+        "a call that names another takes nothing",
+        FACTS,
+        "return isinstance(action, Detach | Fence) and action.node == node",
+        "return isinstance(action, Detach | Fence)",
+        "detach-astray",
+    ),
+    Mutant(
+        "a call of unknown outcome comes within its time or never",
+        FACTS,
+        " and now < intent.at + timing.CALL_TTL_SECONDS",
+        "",
+        "story-05-late-detach",
+    ),
+    Mutant(
+        "the node asks again right before it mounts",
+        DUTY,
+        "if order.epoch < memory.highest or order.epoch <= memory.released:",
+        "if False:",
+        "told-before",
+    ),
+    Mutant(
+        "the node mounts nothing older than its newest command",
+        DUTY,
+        "if order.epoch < memory.highest or order.epoch <= memory.released:",
+        "if order.epoch <= memory.released:",
+        test=f"{NODES}::test_an_acquire_that_waits_is_overtaken_by_one_of_a_newer_epoch",
+    ),
+    Mutant(
+        "the node mounts nothing that it has promised away meanwhile",
+        DUTY,
+        "if order.epoch < memory.highest or order.epoch <= memory.released:",
+        "if order.epoch < memory.highest:",
+        test=f"{NODES}::test_an_acquire_that_waits_is_overtaken_by_the_nodes_own_release",
+    ),
+    Mutant(
+        "the node refuses an older epoch",
+        DUTY,
+        (
+            "    if order.epoch < memory.highest:\n"
+            '        text = f"epoch {order.epoch} is older than {memory.highest}, which'
+        ),
+        ('    if False:\n        text = f"epoch {order.epoch} is older than {memory.highest}, which'),
+        test=f"{NODES}::test_a_release_of_an_older_epoch_takes_nothing_away",
+    ),
+    Mutant(
+        "the node remembers a command before it has an effect",
+        DUTY,
+        "return refusal or Go(replace(memory, highest=order.epoch))",
+        "return refusal or Go(memory)",
+        test=f"{NODES}::test_an_executed_command_is_remembered",
+    ),
+    Mutant(
+        "a Release promises the epochs before it",
+        DUTY,
+        "return Memory(highest, max(memory.released, order.epoch - 1), None)",
+        "return Memory(highest, memory.released, None)",
+        "acquire-fails",
+    ),
+    Mutant(
+        "a Release does not promise its own epoch",
+        DUTY,
+        "max(memory.released, order.epoch - 1), None)",
+        "max(memory.released, order.epoch), None)",
+        "volume-leaves",
+    ),
+    Mutant(
+        "a shutdown promises all epochs so far",
+        DUTY,
+        "return Memory(memory.highest, max(memory.released, memory.highest), None)",
+        "return Memory(memory.highest, memory.released, None)",
+        "vacated",
+    ),
+    Mutant(
+        "the node refuses what it has promised away",
+        DUTY,
+        '    if order.epoch <= memory.released:\n        text = f"this node',
+        '    if False:\n        text = f"this node',
+        test=f"{NODES}::test_what_a_node_has_promised_away_it_does_not_acquire",
+    ),
+    Mutant(
+        "the node refuses an Acquire past its deadline",
+        DUTY,
+        ('    if now > order.deadline:\n        return Refusal("past-deadline", f'),
+        '    if False:\n        return Refusal("past-deadline", f',
+        test=f"{NODES}::test_an_acquire_past_its_deadline_is_left",
+    ),
+    Mutant(
+        "the node refuses a hand-over of an older epoch",
+        DUTY,
+        "if order.epoch and order.epoch < memory.highest:",
+        "if False:",
+        test=f"{NODES}::test_a_hand_over_of_an_older_epoch_takes_mastership_from_nobody",
+    ),
+    Mutant(
+        "the node refuses a hand-over of another boot",
+        DUTY,
+        "if order.boot and order.boot != boot:",
+        "if False:",
+        "warned-reboot",
+    ),
+    Mutant(
+        "the node refuses a hand-over past its deadline",
+        DUTY,
+        "if order.deadline and now > order.deadline:",
+        "if False:",
+        "warned-late",
+    ),
+    Mutant(
+        "a Release that is run again leaves what was acquired since",
+        DUTY,
+        "if memory.serving == order.epoch and now > order.deadline:",
+        "if False:",
+        test=f"{NODES}::test_a_release_that_is_run_again_leaves_what_was_acquired_since",
+    ),
+    Mutant(
+        "a Release of the epoch that is served is executed in its time",
+        DUTY,
+        "if memory.serving == order.epoch and now > order.deadline:",
+        "if memory.serving == order.epoch:",
+        test=f"{NODES}::test_a_release_of_the_epoch_that_is_served_is_executed_in_its_time",
+    ),
+    Mutant(
+        "a late Release is executed if nothing followed it",
+        DUTY,
+        "if memory.serving == order.epoch and now > order.deadline:",
+        "if now > order.deadline:",
+        test=f"{NODES}::test_a_release_that_comes_late_is_executed_if_it_is_newer",
+    ),
+    Mutant(
+        "a challenged node that is not master releases",
+        DUTY,
+        "if order.unless_master and master:",
+        "if order.unless_master:",
+        "story-02-raised-epoch",
+    ),
+    Mutant(
+        "a master releases when it is told to, unless it is a challenge",
+        DUTY,
+        "if order.unless_master and master:",
+        "if master:",
+        "contested-moving",
+    ),
+    Mutant(
+        "the node refuses an absurd jump",
+        DUTY,
+        "if order.epoch > memory.highest + ABSURD_JUMP:",
+        "if False:",
+        test=f"{NODES}::test_an_absurd_epoch_shuts_nobody_out",
+    ),
+    Mutant(
+        "the node refuses what is no epoch",
+        DUTY,
+        "if order.epoch < 1:",
+        "if False:",
+        test=f"{NODES}::test_an_epoch_that_is_none_is_refused",
+    ),
+    Mutant(
+        "handed over: not before its time",
+        YIELDING,
+        "if notice is None or not notices.is_warned(facts, owner) or is_moving:",
+        "if notice is None or is_moving:",
+        "warned-ahead",
+    ),
+    Mutant(
+        "handed over: only by the one master",
+        YIELDING,
+        "is_moving = facts.claimants() != (owner,) or contest.is_open(facts.record)",
+        "is_moving = contest.is_open(facts.record)",
+        "warned-ahead",
+    ),
+    Mutant(
+        "handed over: three times at most",
+        YIELDING,
+        ("if asked is not None and asked.tries >= timing.TRIES_MOST and facts.now >= _again_at(asked):"),
+        "if False:",
+        "warned-refused",
+    ),
+    Mutant(
+        "handed over: the last try has its time too",
+        YIELDING,
+        "asked.tries >= timing.TRIES_MOST and facts.now >= _again_at(asked):",
+        "asked.tries >= timing.TRIES_MOST:",
+        "warned-patient",
+    ),
+    Mutant(
+        "handed over: a try has its time",
+        YIELDING,
+        "if asked is not None and facts.now < _again_at(asked):",
+        "if False:",
+        "warned-refused",
+    ),
+    Mutant(
+        "handed over: asked anew for a new announcement",
+        YIELDING,
+        ("if asked is None or asked.command.epoch != facts.record.epoch or asked.at < notice.heard_at:"),
+        "if asked is None or asked.command.epoch != facts.record.epoch:",
+        "warned-again",
+    ),
+    Mutant(
+        "handed over: asked again at once if it was not sent",
+        YIELDING,
+        "return resend_at(asked) or asked.command.deadline",
+        "return asked.command.deadline",
+        "warned-throttled",
+    ),
+    Mutant(
+        "handed over: not at once again",
+        YIELDING,
+        "asked.command.deadline + backoff(asked.tries)",
+        "asked.command.deadline",
+        "warned-refused",
+    ),
+    Mutant(
+        "a notice is for its node",
+        NOTICES,
+        "if n.node == node and _stands(facts, n)]",
+        "if _stands(facts, n)]",
+        "warned-alone",
+    ),
+    Mutant(
+        "of two notices the sooner counts",
+        NOTICES,
+        "return min(mine, key=lambda notice: notice.at, default=None)",
+        "return max(mine, key=lambda notice: notice.at, default=None)",
+        test=f"{STATES}::test_of_two_announcements_the_sooner_counts",
+    ),
+    Mutant(
+        "a notice that was called off is over",
+        NOTICES,
+        "return not (notice.over or is_past or was_given_to_another_boot)",
+        "return not (is_past or was_given_to_another_boot)",
+        test=f"{STATES}::test_what_was_called_off_moves_nothing",
+    ),
+    Mutant(
+        "a notice that did not come true is forgotten",
+        NOTICES,
+        "return not (notice.over or is_past or was_given_to_another_boot)",
+        "return not (notice.over or was_given_to_another_boot)",
+        "warned-over",
+    ),
+    Mutant(
+        "a notice ends with the boot",
+        NOTICES,
+        "return not (notice.over or is_past or was_given_to_another_boot)",
+        "return not (notice.over or is_past)",
+        "warned-boot",
+    ),
+    Mutant(
+        "a notice counts when it is near",
+        NOTICES,
+        "return notice is not None and facts.now >= notice.at - timing.NOTICE_SECONDS",
+        "return notice is not None",
+        "warned-ahead",
+    ),
+    Mutant(
+        "the heir is able",
+        NOTICES,
+        "if facts.is_able(node) and facts.is_backup(node)]",
+        "if facts.is_backup(node)]",
+        "warned-alone",
+    ),
+    Mutant(
+        "the heir stands by",
+        NOTICES,
+        "if facts.is_able(node) and facts.is_backup(node)]",
+        "if facts.is_able(node)]",
+        "warned-fault",
+    ),
+    Mutant(
+        "the heir is whom keepalived elects",
+        NOTICES,
+        "elected = min(ready, key=facts.rank, default=None)",
+        ("elected = min((n for n in ready if not is_warned(facts, n)), key=facts.rank, default=None)"),
+        "warned-next",
+    ),
+    Mutant(
+        "the heir stays",
+        NOTICES,
+        "return None if elected is None or is_warned(facts, elected) else elected",
+        "return elected",
+        "warned-both",
     ),
 )
 

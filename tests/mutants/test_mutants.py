@@ -1,6 +1,7 @@
-"""Every guard matters: taken out of the shipped source, a named story goes otherwise.
+"""Every guard matters: taken out of the shipped source, a named story goes otherwise, or a named
+test fails.
 
-The stories themselves are the control: unmutated, each goes as it is written.
+The stories and tests themselves are the control: unmutated, all go as they are written.
 """
 
 from __future__ import annotations
@@ -26,15 +27,20 @@ def source() -> Iterator[Path]:
 
 
 def test_the_control_is_missed_by_nobody(source: Path) -> None:
-    """A copy with every guard in place tells each named story as it is written."""
-    assert kill.missed_by(source, sorted({mutant.story for mutant in MUTANTS})) == []
+    """A copy with every guard in place tells each named story as it is written, and no test fails."""
+    assert kill.missed_by(source, sorted({mutant.story for mutant in MUTANTS if mutant.story})) == []
+    assert not kill.fails(source, *sorted({mutant.test for mutant in MUTANTS if mutant.test}))
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.guard)
 def test_a_guard_is_missed(source: Path, mutant: Mutant) -> None:
-    """The patch applies, and the story that needs the guard notices."""
+    """The patch applies, and the story or test that needs the guard notices."""
+    assert bool(mutant.story) != bool(mutant.test)
     with kill.mutated(source, mutant):
-        assert kill.missed_by(source, [mutant.story]) == [mutant.story]
+        if mutant.story:
+            assert kill.missed_by(source, [mutant.story]) == [mutant.story]
+        else:
+            assert kill.fails(source, mutant.test)
 
 
 def test_there_are_many_and_each_has_a_name_of_its_own() -> None:
