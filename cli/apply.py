@@ -10,24 +10,18 @@ from typing import Any
 import click
 
 from cli.definitions import as_parameter, as_yaml, clashes, in_force, read
-from cli.deploy import Failed
 from cli.findings import show
+from cli.options import plainly, refuse_missing, region_option, stage_option
 from cli.preflight.gather import gather
 from cli.preflight.run import findings, problems
-from infra.account import Account, Trouble, connect, explained
-from infra.names import STAGE_TAG, BadStage, Names
+from infra.account import Account, Trouble, connect
+from infra.names import STAGE_TAG, Names
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--stage",
-    envvar="BATON_STAGE",
-    required=True,
-    metavar="NAME",
-    help="The stage, for example prod; or BATON_STAGE.",
-)
-@click.option("--region", metavar="NAME", help="AWS region; or AWS_REGION.")
+@stage_option
+@region_option
 @click.option("--dry-run", is_flag=True, help="Check and compare, and change nothing.")
 @click.option("--anyway", is_flag=True, help="Put it into force in spite of problems.")
 @click.option("--resume", is_flag=True, help="End the cluster's pause, if it is paused.")
@@ -36,14 +30,12 @@ def command(
     file: Path, stage: str, region: str | None, dry_run: bool, anyway: bool, resume: bool, yes: bool
 ) -> None:
     """Check a cluster's definition in FILE, show what changes, and put it into force."""
-    try:
+    with plainly():
         names = Names(stage)
         document = read(file)
         account = connect(region)
-        with explained():
-            _apply(account, names, document, dry_run=dry_run, anyway=anyway, resume=resume, yes=yes)
-    except (Trouble, BadStage) as trouble:
-        raise Failed(trouble) from trouble
+        refuse_missing(account, names)
+        _apply(account, names, document, dry_run=dry_run, anyway=anyway, resume=resume, yes=yes)
 
 
 def _apply(

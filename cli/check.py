@@ -7,12 +7,12 @@ import sys
 import click
 
 from cli.definitions import one_in_force
-from cli.deploy import Failed
-from cli.findings import as_json, show
+from cli.findings import show, to_json
+from cli.options import as_json, plainly, refuse_missing, region_option, stage_option
 from cli.preflight.gather import gather
 from cli.preflight.run import findings, problems
-from infra.account import Trouble, connect, explained
-from infra.names import BadStage, Names
+from infra.account import connect
+from infra.names import Names
 
 UNKNOWN = 2
 """Exit status when nothing could be found out."""
@@ -20,32 +20,24 @@ UNKNOWN = 2
 
 @click.command()
 @click.argument("cluster")
-@click.option(
-    "--stage",
-    envvar="BATON_STAGE",
-    required=True,
-    metavar="NAME",
-    help="The stage, for example prod; or BATON_STAGE.",
-)
-@click.option("--region", metavar="NAME", help="AWS region; or AWS_REGION.")
+@stage_option
+@region_option
 @click.option("--no-nodes", is_flag=True, help="Ask AWS only, and not the nodes.")
-@click.option("--json", "machine", is_flag=True, help="For programs: JSON on stdout.")
-def command(cluster: str, stage: str, region: str | None, no_nodes: bool, machine: bool) -> None:
+@as_json
+def command(cluster: str, stage: str, region: str | None, no_nodes: bool, as_json: bool) -> None:
     """Find what would stop the next hand-over of CLUSTER, with the remedy for each.
 
     Changes nothing. Exit status 0: nothing found but warnings; 1: problems; 2: could not find out.
     """
-    try:
+    with plainly(UNKNOWN):
         names = Names(stage)
         account = connect(region)
-        with explained():
-            document = one_in_force(account, names, cluster)
-            facts = gather(account, names, document, ask_nodes=not no_nodes)
-    except (Trouble, BadStage) as trouble:
-        raise Failed(trouble, UNKNOWN) from trouble
+        refuse_missing(account, names)
+        document = one_in_force(account, names, cluster)
+        facts = gather(account, names, document, ask_nodes=not no_nodes)
     found = findings(facts)
-    if machine:
-        click.echo(as_json(cluster, found))
+    if as_json:
+        click.echo(to_json(cluster, found))
     else:
         show(found)
         click.echo(f"{cluster}: {len(problems(found))} problems, {len(found)} findings in all.")

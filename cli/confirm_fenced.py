@@ -10,9 +10,10 @@ from chalicelib.clusters import BrokenDefinition
 from chalicelib.model import Power
 from cli import words
 from cli.audit import confirm_fenced
+from cli.options import as_json
 from cli.pausing import why_option
 from cli.picture import draw
-from cli.session import Session, as_json, in_stage, print_json
+from cli.session import Session, in_stage, print_json
 from infra.account import Trouble
 
 

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
+from cli.options import plainly, region_option, stage_option
 from infra import forgery
-from infra.account import Account, Trouble, connect, explained
+from infra.account import Account, Trouble, connect
 from infra.functions import CHECKOUT, Functions
-from infra.names import BadStage, Names
+from infra.names import Names
 from infra.stack import SupportStack
 from infra.steps import Step, walk
 from infra.wiring import Wiring
-
-
-class Failed(click.ClickException):
-    """One clear sentence, and an exit status."""
-
-    def __init__(self, trouble: Exception, status: int = 1) -> None:
-        super().__init__(str(trouble))
-        self.exit_code = status  # type: ignore[misc]  # click declares it for the class
-
-    def show(self, file: Any = None) -> None:
-        """Without click's own prefix: the sentence stands for itself."""
-        click.echo(self.message, err=True, file=file)
 
 
 def steps(account: Account, names: Names, parameters: dict[str, str]) -> list[Step]:
@@ -37,14 +25,8 @@ def steps(account: Account, names: Names, parameters: dict[str, str]) -> list[St
 
 
 @click.command()
-@click.option(
-    "--stage",
-    envvar="BATON_STAGE",
-    required=True,
-    metavar="NAME",
-    help="The stage, for example prod; or BATON_STAGE.",
-)
-@click.option("--region", metavar="NAME", help="AWS region; or AWS_REGION.")
+@stage_option
+@region_option
 @click.option("--account", "expected", help="Refuse to work in any other AWS account.")
 @click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
 @click.option("--alarm-email", help="Where alarms are mailed.")
@@ -65,15 +47,12 @@ def command(
     """
     given = {"AlarmEmail": alarm_email, "ObjectiveSeconds": objective_seconds}
     parameters = {name: str(value) for name, value in given.items() if value is not None}
-    try:
+    with plainly():
         names = Names(stage)
         account = connect(region, expected)
         refuse_elsewhere(account, names)
         click.echo(f"Stage {stage} in account {account.id}, {account.region}")
-        with explained():
-            carry_out(account, names, steps(account, names, parameters), dry_run=dry_run)
-    except (Trouble, BadStage) as trouble:
-        raise Failed(trouble) from trouble
+        carry_out(account, names, steps(account, names, parameters), dry_run=dry_run)
 
 
 def carry_out(account: Account, names: Names, parts: list[Step], *, dry_run: bool) -> None:

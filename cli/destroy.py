@@ -4,40 +4,45 @@ from __future__ import annotations
 
 import click
 
-from cli.deploy import Failed, refuse_elsewhere
-from infra.account import Account, Trouble, connect, explained
+from cli.deploy import refuse_elsewhere
+from cli.options import is_there, plainly, region_option, stage_option, where
+from infra.account import Account, Trouble, connect
 from infra.functions import CHECKOUT, Functions
-from infra.names import BadStage, Names
+from infra.names import Names
 from infra.stack import SupportStack
 
 
 @click.command()
-@click.option(
-    "--stage",
-    envvar="BATON_STAGE",
-    required=True,
-    metavar="NAME",
-    help="The stage, for example prod; or BATON_STAGE.",
-)
-@click.option("--region", metavar="NAME", help="AWS region; or AWS_REGION.")
+@stage_option
+@region_option
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def command(stage: str, region: str | None, yes: bool) -> None:
     """Remove a stage from AWS. Data volumes, addresses and instances stay as they are.
 
     The nodes keep what they hold, but nobody moves it any more when one fails.
     """
-    try:
+    with plainly():
         names = Names(stage)
         account = connect(region)
         refuse_elsewhere(account, names)
-        with explained():
-            clusters = definitions(account, names)
-            ask(account, names, clusters, yes)
-            remove(account, names, clusters)
-    except (Trouble, BadStage) as trouble:
-        raise Failed(trouble) from trouble
+        clusters = definitions(account, names)
+        refuse_nothing(account, names, clusters)
+        ask(account, names, clusters, yes)
+        remove(account, names, clusters)
     (CHECKOUT / "state" / "deploy" / f"{stage}.json").unlink(missing_ok=True)
     click.echo("Removed. Volumes, addresses and instances are as they were, tags included.")
+
+
+def refuse_nothing(account: Account, names: Names, clusters: list[str]) -> None:
+    """Where nothing of a stage is, region or account are wrong. Roles are the same in every region:
+    to remove them by name here would stop the stage there."""
+    stack = SupportStack(account, names)
+    functions = Functions(account, names, stack.outputs)
+    if not (clusters or is_there(account, names) or stack.exists() or functions.exist()):
+        raise Trouble(
+            f"There is nothing of {where(account, names)}. Nothing was changed. Check AWS_REGION and"
+            " AWS_PROFILE."
+        )
 
 
 def definitions(account: Account, names: Names) -> list[str]:

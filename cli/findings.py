@@ -22,7 +22,7 @@ def show(found: Sequence[Finding]) -> None:
         click.echo(f"        → {finding.remedy}")
 
 
-def as_json(cluster: str, found: Sequence[Finding]) -> str:
+def to_json(cluster: str, found: Sequence[Finding]) -> str:
     """The findings as one JSON object."""
     rows = [asdict(finding) for finding in found]
     return json.dumps({"version": 1, "cluster": cluster, "findings": rows}, indent=2)

@@ -19,8 +19,9 @@ from chalicelib.model import Record
 from chalicelib.news import between
 from cli import words
 from cli.audit import note
+from cli.options import as_json
 from cli.pausing import why_option
-from cli.session import Session, as_json, in_stage, print_json
+from cli.session import Session, in_stage, print_json
 from infra.account import Trouble, code
 
 DELIVERY_SECONDS: Final = 30
@@ -39,8 +40,14 @@ ENDED: Final = frozenset({"Success", "Failed", "Cancelled", "TimedOut", "Undeliv
 @as_json
 @in_stage
 def command(
-    session: Session, cluster: str, target: str | None, dry_run: bool, anyway: bool, wait: float,
-    why: str, as_json: bool,
+    session: Session,
+    cluster: str,
+    target: str | None,
+    dry_run: bool,
+    anyway: bool,
+    wait: float,
+    why: str,
+    as_json: bool,
 ) -> None:
     """Move CLUSTER from its owner to another node and follow it until it is settled."""
     defined, record = session.cluster(cluster), session.store.load(cluster)

@@ -11,7 +11,8 @@ from rich.text import Text
 from chalicelib.history import Entry, read_history
 from cli import words
 from cli.audit import Deed, deeds
-from cli.session import Session, as_json, in_stage, print_json
+from cli.options import as_json
+from cli.session import Session, in_stage, print_json
 
 MOST: Final = 20
 

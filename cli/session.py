@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -22,8 +21,9 @@ from chalicelib.model import Cluster, Observation, Record
 from chalicelib.record_items import UnreadableRecord
 from chalicelib.store import Store
 from chalicelib.together import Together
-from infra.account import Trouble, code, connect, explained
-from infra.names import BadStage, Names
+from cli.options import missing, plainly, region_option, stage_option, where
+from infra.account import Trouble, code, connect
+from infra.names import Names
 
 P = ParamSpec("P")
 
@@ -37,12 +37,9 @@ ABSENT: Final = frozenset({"ResourceNotFoundException", "InvalidDocument"})
 class Session:
     """One stage in one account and region, and the person at the keyboard."""
 
-    def __init__(self, stage: str) -> None:
-        try:
-            self.names = Names(stage)
-        except BadStage as error:
-            raise Trouble(str(error)) from error
-        self.account = connect()
+    def __init__(self, stage: str, region: str | None = None) -> None:
+        self.names = Names(stage)
+        self.account = connect(region)
         self._clients: dict[str, Any] = {}
 
     def client(self, service: str) -> Any:
@@ -66,7 +63,7 @@ class Session:
     @property
     def where(self) -> str:
         """Stage, account and region, for messages."""
-        return f"stage {self.names.stage} in account {self.account.id}, region {self.account.region}"
+        return where(self.account, self.names)
 
     @cached_property
     def cloud(self) -> Cloud:
@@ -94,25 +91,9 @@ class Session:
         with Together() as together:
             return Observer(self.cloud).observe(records, time.time(), together)
 
-    def missing(self) -> str:
-        """What it means if one of the stage's own resources is not there."""
-        return (
-            f"There is no {self.where}, or it is half made. If region and account are right"
-            f" (AWS_REGION, AWS_PROFILE), `./baton deploy --stage {self.names.stage}` makes or completes it."
-        )
 
-
-def run_plainly(work: Callable[[], None], missing: Callable[[], str]) -> None:
-    """Does the work of a command; what goes wrong with AWS ends it with one sentence."""
-    try:
-        with explained():
-            _run(work, missing)
-    except Trouble as error:
-        click.secho(f"baton: {error}", fg="red", err=True)
-        sys.exit(STATUS_TROUBLE)
-
-
-def _run(work: Callable[[], None], missing: Callable[[], str]) -> None:
+def run(session: Session, work: Callable[[], None]) -> None:
+    """Does the work of a command; raises Trouble for what goes wrong with its stage."""
     try:
         try:
             work()
@@ -120,7 +101,7 @@ def _run(work: Callable[[], None], missing: Callable[[], str]) -> None:
             raise error.__cause__ or error from error
     except ClientError as error:
         if code(error) in ABSENT:
-            raise Trouble(missing()) from error
+            raise Trouble(missing(session.account, session.names)) from error
         raise
     except UnreadableRecord as error:
         raise Trouble(str(error)) from error
@@ -129,28 +110,16 @@ def _run(work: Callable[[], None], missing: Callable[[], str]) -> None:
 def in_stage(function: Callable[Concatenate[Session, P], None]) -> Callable[P, None]:
     """Gives a command the option --stage and, as its first argument, its session."""
 
-    @click.option(
-        "--stage",
-        envvar="BATON_STAGE",
-        required=True,
-        metavar="NAME",
-        help="The stage, for example prod; or BATON_STAGE.",
-    )
+    @stage_option
+    @region_option
     @wraps(function)
     def command(*args: P.args, **kwargs: P.kwargs) -> None:
-        stage = str(kwargs.pop("stage"))
-        opened: list[Session] = []
-
-        def work() -> None:
-            opened.append(Session(stage))
-            function(opened[0], *args, **kwargs)
-
-        run_plainly(work, lambda: opened[0].missing())
+        stage, region = kwargs.pop("stage"), kwargs.pop("region")
+        with plainly(STATUS_TROUBLE):
+            session = Session(str(stage), str(region) if region else None)
+            run(session, lambda: function(session, *args, **kwargs))
 
     return command
-
-
-as_json = click.option("--json", "as_json", is_flag=True, help="For programs: JSON on stdout.")
 
 
 def print_json(value: object) -> None:

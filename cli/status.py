@@ -16,8 +16,9 @@ from chalicelib.clusters import BrokenDefinition
 from chalicelib.model import Cluster, Record
 from chalicelib.record_items import UnreadableRecord
 from cli import words
+from cli.options import as_json
 from cli.picture import NodePicture, Picture, draw
-from cli.session import Session, as_json, in_stage, print_json
+from cli.session import Session, in_stage, print_json
 
 STATUS_BLOCKED: Final = 1
 """Exit status if any cluster is blocked or cannot be read, so that a script can ask."""
@@ -73,9 +74,7 @@ def standing_of(picture: Picture) -> Text:
     return Text(shown, style=words.STANDING[shown])
 
 
-def show_all(
-    console: Console, session: Session, pictures: list[Picture], broken: dict[str, str]
-) -> None:
+def show_all(console: Console, session: Session, pictures: list[Picture], broken: dict[str, str]) -> None:
     """One line for each cluster; those that need somebody come first."""
     if not pictures and not broken:
         console.print(f"No cluster yet in {session.where}: `./baton apply FILE` makes one.")
@@ -149,5 +148,3 @@ def resources_table(picture: Picture) -> Table:
         at = resource.at or "nobody"
         table.add_row(resource.name, Text(at, style="" if resource.right else "yellow"), resource.state)
     return table
-
-

@@ -119,6 +119,10 @@ class Functions:
             say(f"      {self.names.function(function)}: removed")
         shutil.rmtree(self.directory, ignore_errors=True)
 
+    def exist(self) -> bool:
+        """Whether there is any of the functions."""
+        return any(self._build_of(function) is not None for function in FUNCTIONS)
+
     def _config(self, support: Support | None) -> dict[str, Any]:
         file = self.checkout / ".chalice" / "config.json"
         config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))

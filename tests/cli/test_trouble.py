@@ -8,7 +8,9 @@ from botocore.stub import Stubber
 from click.testing import CliRunner, Result
 
 from cli.main import baton
-from cli.session import Session, run_plainly
+from cli.options import Failed, plainly
+from cli.session import Session
+from cli.session import run as session_run
 from tests.cli.conftest import REGION, Stage
 
 
@@ -63,15 +65,15 @@ def test_no_region(account: None) -> None:
         ("InvalidDocument", "or it is half made"),
     ],
 )
-def test_what_aws_refuses(account: None, capsys: pytest.CaptureFixture[str], code: str, said: str) -> None:
+def test_what_aws_refuses(account: None, code: str, said: str) -> None:
     """Each refusal becomes one sentence that says what to do."""
     session = Session("prod")
     client = session.client("dynamodb")
-    with Stubber(client) as stub, pytest.raises(SystemExit) as ended:
+    with Stubber(client) as stub, pytest.raises(Failed) as ended, plainly(2):
         stub.add_client_error("batch_get_item", code, "the words of AWS", 400)
-        run_plainly(lambda: void(session.store.load("orders")), session.missing)
-    assert ended.value.code == 2
-    assert said in capsys.readouterr().err
+        session_run(session, lambda: void(session.store.load("orders")))
+    assert ended.value.exit_code == 2
+    assert said in ended.value.message
 
 
 def void(_: object) -> None:

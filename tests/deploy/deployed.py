@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.announced import SPOT_TYPE
 from chalicelib.store import Store
 from infra.account import Account, connect
 from infra.functions import CHECKOUT, Functions
@@ -65,6 +66,12 @@ class Deployed:
         client = self.cloud.client("events", self.cloud.credentials(host.id))
         answer = client.put_events(Entries=[entry])
         assert answer["FailedEntryCount"] == 0, answer
+
+    def warn(self, host: Host) -> None:
+        """EC2 says that it is about to interrupt this Spot instance."""
+        arn = f"arn:aws:ec2:{self.account.region}:{self.account.id}:instance/{host.id}"
+        detail = {"instance-id": host.id, "instance-action": "terminate"}
+        self.cloud.bus.native("aws.ec2", SPOT_TYPE, detail, [arn])
 
     @property
     def record(self) -> Any:

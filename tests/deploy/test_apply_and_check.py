@@ -262,21 +262,21 @@ class TestBadInput:
         for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
             monkeypatch.delenv(name)
         result = CliRunner().invoke(deploy.command, ["--stage=prod"])
-        assert result.output.startswith("No AWS region is set.")
+        assert result.output.startswith("baton: No AWS region is set.")
 
     def test_no_credentials(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """How to get some."""
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
             monkeypatch.delenv(name)
         result = CliRunner().invoke(deploy.command, ["--stage=prod"])
-        assert result.output.startswith("No AWS credentials were found.")
+        assert result.output.startswith("baton: No AWS credentials were found.")
 
     def test_expired_credentials(self, cloud: Cloud) -> None:
         """Sign in again."""
         cloud.faults.fail("GetCallerIdentity", "ExpiredToken")
         result = CliRunner().invoke(deploy.command, ["--stage=prod"])
         cloud.faults.clear()
-        assert result.output.startswith("The AWS credentials have expired.")
+        assert result.output.startswith("baton: The AWS credentials have expired.")
 
     def test_another_account(self) -> None:
         """--account guards against the wrong credentials."""

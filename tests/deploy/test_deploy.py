@@ -244,6 +244,6 @@ def test_a_deployment_ends_by_trying_to_speak_in_a_nodes_name(
         taken = baton_deploy()
         assert taken.exit_code == 1
         assert taken.stderr.startswith(
-            "Stage forge is deployed, but EventBridge takes events in a node's name"
+            "baton: Stage forge is deployed, but EventBridge takes events in a node's name"
         )
         assert len(taken.stderr.strip().splitlines()) == 1
