@@ -61,7 +61,7 @@ def _typed(question: str) -> str:
 
 def cluster_of(session: Session, node: str) -> str:
     """The cluster that this node is a member of."""
-    found = session.clusters.all()
+    found = session.all_clusters()
     for name, cluster in found.items():
         if not isinstance(cluster, BrokenDefinition) and node in cluster.nodes:
             return name

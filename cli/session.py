@@ -21,7 +21,7 @@ from chalicelib.model import Cluster, Observation, Record
 from chalicelib.record_items import UnreadableRecord
 from chalicelib.store import Store
 from chalicelib.together import Together
-from cli.options import missing, plainly, region_option, stage_option, where
+from cli.options import missing, plainly, refuse_missing, region_option, stage_option, where
 from infra.account import Trouble, code, connect
 from infra.names import Names
 
@@ -75,6 +75,13 @@ class Session:
         """The stage's definitions."""
         return Clusters(self.client("ssm"), self.names.stage, self.cloud.members)
 
+    def all_clusters(self) -> dict[str, Cluster | BrokenDefinition]:
+        """Every cluster. Raises Trouble if there is none for want of a stage: the region is wrong."""
+        found = self.clusters.all()
+        if not found:
+            refuse_missing(self.account, self.names)
+        return found
+
     def cluster(self, name: str) -> Cluster:
         """One cluster. Raises Trouble if there is none of that name, or it is broken."""
         try:
@@ -82,7 +89,7 @@ class Session:
         except BrokenDefinition as error:
             raise Trouble(str(error)) from error
         except UnknownCluster as error:
-            known = ", ".join(self.clusters.all())
+            known = ", ".join(self.all_clusters())
             there = f"there are: {known}" if known else "there is none yet (`./baton apply FILE` makes one)"
             raise Trouble(f"There is no cluster {name!r} in {self.where}; {there}.") from error
 

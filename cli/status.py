@@ -49,7 +49,7 @@ def command(session: Session, cluster: str | None, as_json: bool) -> None:
 def look(session: Session, only: str | None) -> tuple[list[Picture], dict[str, str]]:
     """The pictures of all clusters (or of one), and what is wrong with those that have none."""
     there: dict[str, Cluster | BrokenDefinition] = (
-        {only: session.cluster(only)} if only else dict(session.clusters.all())
+        {only: session.cluster(only)} if only else session.all_clusters()
     )
     broken = {name: str(found) for name, found in there.items() if isinstance(found, BrokenDefinition)}
     sound = {name: found for name, found in there.items() if isinstance(found, Cluster)}

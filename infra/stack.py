@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ class SupportStack:
             )
         wanted = template.rendered(self.documents)
         if stack is None or status in _DEAD:
+            self._refuse_two_regions()
             first = [f"remove the half-made stack ({status})"] if stack else []
             return first + [f"create {line}" for line in _lines(wanted)]
         if status not in _GOOD:
@@ -122,6 +124,27 @@ class SupportStack:
             raise
         found: dict[str, Any] | None = stacks[0] if stacks else None
         return None if found and found["StackStatus"] == "DELETE_COMPLETE" else found
+
+    def _refuse_two_regions(self) -> None:
+        """Roles are the same in every region: a second stage of this name would fail half made, and
+        its functions' roles be those of the first."""
+        region = self._region_of_role()
+        if region not in (None, self.account.region):
+            raise Trouble(
+                f"Stage {self.names.stage} is in region {region} of account {self.account.id}, and this"
+                f" is {self.account.region}. Nothing was changed. Set AWS_REGION, or choose another"
+                " stage name: roles are one for all regions."
+            )
+
+    def _region_of_role(self) -> str | None:
+        """The region that the node role's policy names; None if there is no such role."""
+        client = self.account.client("iam")
+        try:
+            found = client.get_role_policy(RoleName=self.names.node_role, PolicyName="node")
+        except client.exceptions.NoSuchEntityException:
+            return None
+        bus = re.search(r"arn:[\w-]+:events:([\w-]+):", json.dumps(found["PolicyDocument"]))
+        return bus[1] if bus else None
 
     def _wait(self, say: Say) -> None:
         deadline = time.monotonic() + STACK_SECONDS

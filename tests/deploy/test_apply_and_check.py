@@ -14,7 +14,8 @@ import yaml
 from click.testing import CliRunner, Result
 
 from cli import apply, check, deploy, destroy
-from infra.account import Account, Trouble
+from cli.main import baton
+from infra.account import Account, Trouble, connect
 from infra.names import Names
 from infra.support import make_support
 from lab.cloud import Cloud, Delivery
@@ -90,8 +91,6 @@ def place(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pl
         document = {"schemaVersion": "2.2", "parameters": parameters, "mainSteps": [step]}
         for file in ("orchestrator.json", "people.json"):
             (documents / file).write_text(json.dumps(document))
-        from infra.account import connect
-
         yield Place(cloud, connect(), documents)
 
 
@@ -256,6 +255,28 @@ class TestBadInput:
         result = CliRunner().invoke(command, [f"--stage={stage}"])
         assert result.exit_code == 1
         assert "cannot be a stage name" in result.output
+
+    @pytest.mark.parametrize("stage", ["Prod", "a;b"])
+    def test_an_odd_stage_name_of_a_cluster(self, stage: str, tmp_path: Path) -> None:
+        """Neither applied nor checked."""
+        for words in (["apply", str(tmp_path / "x.yaml")], ["check", "orders"], ["history", "orders"]):
+            result = CliRunner().invoke(baton, [*words, f"--stage={stage}"])
+            assert result.exit_code in (1, 2)
+            assert "cannot be a stage name" in result.output
+
+    @pytest.mark.parametrize("somewhere", [["--region=eu-west-3"], ["--stage=nowhere"]])
+    def test_a_stage_that_is_not_there(self, place: Place, tmp_path: Path, somewhere: list[str]) -> None:
+        """The wrong region, or the wrong stage: one sentence, and nothing is written there."""
+        file = tmp_path / "orders.yaml"
+        file.write_text(yaml.safe_dump(place.definition()))
+        for words in (["apply", str(file), "--yes", "--anyway"], ["check", "orders"], ["status"]):
+            result = CliRunner().invoke(baton, [*words, *somewhere], env={"BATON_STAGE": STAGE})
+            assert result.exit_code in (1, 2), result.output
+            assert "baton: There is no stage" in result.stderr, result.output
+            assert len(result.output.strip().splitlines()) == 1
+        for region in (place.cloud.region, "eu-west-3"):
+            ssm = connect(region).client("ssm")
+            assert not ssm.get_parameters_by_path(Path="/baton", Recursive=True)["Parameters"]
 
     def test_no_region(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Which variable to set."""

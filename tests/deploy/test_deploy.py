@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli import deploy as cli_deploy
+from cli.destroy import command as destroy_command
 from infra import forgery
-from infra.account import Account, Trouble
+from infra.account import Account, Trouble, connect
 from infra.functions import Functions
 from infra.names import FUNCTIONS, Names
 from infra.steps import walk
@@ -247,3 +248,36 @@ def test_a_deployment_ends_by_trying_to_speak_in_a_nodes_name(
             "baton: Stage forge is deployed, but EventBridge takes events in a node's name"
         )
         assert len(taken.stderr.strip().splitlines()) == 1
+
+
+def test_a_stage_is_not_made_in_a_second_region(project: Project, account: Account) -> None:
+    """Roles are one for all regions: one sentence names both, and nothing is changed in either."""
+    deploy(project, account, "region")
+    before = belongings(account, "region")
+    other = connect("eu-west-3")
+    for dry in (True, False):
+        with pytest.raises(Trouble, match=f"is in region {account.region} .* this is eu-west-3. Nothing was"):
+            deploy(project, other, "region", dry_run=dry)
+    assert belongings(other, "region") == {b for b in before if b.startswith(("role", "profile"))}
+    assert belongings(account, "region") == before
+
+
+def test_destroying_in_the_wrong_region_changes_nothing(
+    project: Project, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The roles of the stage in its own region are not removed by name; and once more where all is gone."""
+    deploy(project, account, "wrong")
+    before = belongings(account, "wrong")
+    monkeypatch.setattr(cli_deploy, "CHECKOUT", project.checkout)
+
+    def baton_destroy(region: str) -> Result:
+        return CliRunner().invoke(destroy_command, ["--stage", "wrong", "--yes", "--region", region])
+
+    elsewhere = baton_destroy("eu-west-3")
+    assert elsewhere.exit_code == 1
+    assert elsewhere.stderr.startswith("baton: There is nothing of stage wrong in account")
+    assert "region eu-west-3. Nothing was changed." in elsewhere.stderr
+    assert belongings(account, "wrong") == before
+    assert baton_destroy(account.region).exit_code == 0
+    assert belongings(account, "wrong") == set()
+    assert baton_destroy(account.region).exit_code == 1
