@@ -134,3 +134,30 @@ def test_a_node_speaks_for_itself_only_and_holds_no_other_right(cloud: Cloud, ne
     who = cloud.client("sts", keys).get_caller_identity()
     assert who["UserId"] == f"{a.role_id}:{a.id}"
     assert cloud.calls.of("PutEvents", kind="node")[-1].principal.name == a.id
+
+
+def test_the_buss_policy_binds_everybody_but_the_role_it_names(cloud: Cloud, net: Net, refused: Any) -> None:
+    """EventBridge user guide, "Using resource-based policies": moto judges nothing by it."""
+    node = cloud.launch(net)
+    events, own = cloud.client("events"), cloud.client("events", cloud.credentials(node.id))
+    word = {"Source": cloud.source(node.id, "lab"), "DetailType": "Baton Word", "Detail": "{}"}
+    statement = {
+        "Sid": "nodes-only",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "events:PutEvents",
+        "Resource": f"arn:aws:events:{cloud.region}:{cloud.account}:event-bus/default",
+        "Condition": {
+            "ForAnyValue:StringLike": {"events:source": "baton.lab.node/*"},
+            "ArnNotEquals": {"aws:PrincipalArn": f"arn:aws:iam::{cloud.account}:role/baton-lab-node"},
+        },
+    }
+    assert events.put_events(Entries=[word])["FailedEntryCount"] == 0
+    events.put_permission(Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    try:
+        with refused("AccessDeniedException"):
+            events.put_events(Entries=[{**word, "Source": "x"}, word])
+        assert events.put_events(Entries=[{**word, "Source": "x"}])["FailedEntryCount"] == 0
+        assert own.put_events(Entries=[word])["FailedEntryCount"] == 0
+    finally:
+        events.remove_permission(StatementId="nodes-only")
