@@ -76,7 +76,7 @@ def refuse_elsewhere(account: Account, names: Names, state: Path | None = None) 
     if was != now:
         raise Trouble(
             f"Stage {names.stage} was deployed from here to account {was['account']},"
-            f" {was['region']}, but the credentials are for {account.id}, {account.region}."
+            f" {was['region']}, and this is account {account.id}, {account.region}."
             f" Nothing was changed. If that is meant, delete {file} and repeat."
         )
 

@@ -69,9 +69,20 @@ def command(
         told = {"cluster": cluster, "from": owner, "to": last.owner, "epoch": last.epoch, "settled": done}
         print_json({**told, "begun": True, "seconds": time.time() - begin, "timeline": marks})
     if not done:
-        raise Trouble(f"Not settled on another node after {wait:g} s: ./baton status {cluster}")
+        why = unsettled(record, last)
+        raise Trouble(f"Not settled on another node after {wait:g} s: {why}. See `./baton status {cluster}`.")
     say(f"{last.owner} serves, {words.span(time.time() - begin)} after it was asked for.")
     sys.exit(0)
+
+
+def unsettled(first: Record, last: Record) -> str:
+    """Why a hand-over has not come to its end, as far as the record tells."""
+    if last.obstacle is not None:
+        return f"{last.obstacle.reason}: {last.obstacle.text}"
+    if last.epoch == first.epoch:
+        return f"no other node has become MASTER, and {first.owner} has not said that it refuses"
+    step = last.marks[-1][0] if last.marks else "granted"
+    return f"epoch {last.epoch} is under way ({step})"
 
 
 def plan(facts: Facts, target: str | None, anyway: bool) -> tuple[str, str]:

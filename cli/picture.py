@@ -10,6 +10,9 @@ from chalicelib.facts import Facts
 from chalicelib.model import Cluster, Observation, Reason, Record, Vrrp
 from cli import words
 
+UNKNOWN: Final = "?"
+"""Where something is that EC2 did not show."""
+
 CLEARS: Final[dict[Reason, str]] = {
     Reason.NO_CLAIMANT_ABLE: "A claimant that runs and whose SSM agent answers: start one, or its agent.",
     Reason.NOBODY_ANSWERS: "Any node's answer by SSM: look at the agents, the network, the SSM endpoint.",
@@ -17,14 +20,14 @@ CLEARS: Final[dict[Reason, str]] = {
     Reason.STUCK_STOPPING: "EC2 finishing the stop, or `./baton confirm-fenced NODE` once you are sure.",
     Reason.FENCE_BUDGET: "Ten quiet minutes; ask first why so many nodes fall silent at once.",
     Reason.STRANGER: "Take the resource from the stranger, or correct the cluster's definition.",
-    Reason.DAMAGED: "Repair the file system by hand (fsck), then `./baton handover`.",
+    Reason.DAMAGED: "`fsck` by hand on the owner, where the volume is. Baton looks again by itself.",
     Reason.STUCK_VOLUME: "EC2 letting go of the volume; a support case if it lasts.",
     Reason.REFUSED: "Mend what AWS names: a permission, a quota, a parameter.",
     Reason.MISSING: "Create the resource again, or correct the cluster's definition.",
     Reason.CANNOT_ACQUIRE: "Mend what the nodes name: a mount, a unit, the health command.",
     Reason.NOBODY_CLAIMS: "A node becoming MASTER: look at keepalived and its health checks on the nodes.",
     Reason.ABSURD_EPOCH: "`node.py reset` on that node, if it is wrong and not Baton's table.",
-    Reason.NO_HEIR: "A node that stays: one that runs as BACKUP, has spoken lately, whose SSM agent is up.",
+    Reason.NO_HEIR: "A node that stays and becomes MASTER: it runs as BACKUP, speaks, its SSM agent is up.",
     Reason.BOOTING: "The fenced node being off, or its answer once it has booted.",
 }
 
@@ -169,8 +172,8 @@ def _volumes(facts: Facts) -> list[ResourcePicture]:
     for volume in facts.cluster.volumes:
         view = facts.seen.volume(volume)
         if view is None or not view.exists:
-            state = "not known" if view is None else "does not exist"
-            pictures.append(ResourcePicture(volume, "volume", "", state, False))
+            at, state = (UNKNOWN, "not known") if view is None else ("", "does not exist")
+            pictures.append(ResourcePicture(volume, "volume", at, state, False))
             continue
         at = ", ".join(attachment.node for attachment in view.attachments)
         state = ", ".join(attachment.state.value for attachment in view.attachments) or "attached to nobody"
@@ -183,7 +186,7 @@ def _addresses(facts: Facts) -> list[ResourcePicture]:
     for address in facts.cluster.addresses:
         view = facts.seen.address(address)
         if view is None:
-            pictures.append(ResourcePicture(address, "address", "", "not known", False))
+            pictures.append(ResourcePicture(address, "address", UNKNOWN, "not known", False))
             continue
         state = view.interface or "on no interface"
         right = bool(view.holder) and view.holder == facts.record.owner

@@ -21,6 +21,7 @@ from chalicelib.model import Cluster, Observation, Record
 from chalicelib.record_items import UnreadableRecord
 from chalicelib.store import Store
 from chalicelib.together import Together
+from cli.complaints import collected
 from cli.options import missing, plainly, refuse_missing, region_option, stage_option, where
 from infra.account import Trouble, code, connect
 from infra.names import Names
@@ -94,9 +95,15 @@ class Session:
             raise Trouble(f"There is no cluster {name!r} in {self.where}; {there}.") from error
 
     def observe(self, records: Mapping[str, tuple[Cluster, Record]]) -> dict[str, Observation]:
-        """What EC2 shows of these clusters now, in as few calls as the orchestrator makes."""
-        with Together() as together:
-            return Observer(self.cloud).observe(records, time.time(), together)
+        """What EC2 shows of these clusters now, in as few calls as the orchestrator makes.
+
+        What it does not show is told on standard error: unknown is not the same as gone.
+        """
+        with Together() as together, collected() as complaints:
+            seen = Observer(self.cloud).observe(records, time.time(), together)
+        for complaint in complaints:
+            click.secho(f"baton: {complaint}", fg="yellow", err=True)
+        return seen
 
 
 def run(session: Session, work: Callable[[], None]) -> None:
@@ -105,7 +112,7 @@ def run(session: Session, work: Callable[[], None]) -> None:
         try:
             work()
         except GetParameterError as error:  # the library wraps what AWS said
-            raise error.__cause__ or error from error
+            raise error.__cause__ or error.__context__ or error from error
     except ClientError as error:
         if code(error) in ABSENT:
             raise Trouble(missing(session.account, session.names)) from error

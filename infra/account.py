@@ -12,10 +12,15 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    CredentialRetrievalError,
     EndpointConnectionError,
+    InvalidRegionError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
 )
 
 from infra.names import Names
@@ -28,6 +33,7 @@ _CONFIG: Final = Config(
 )
 """Nobody waits for a hung endpoint for longer than half a minute, four times."""
 
+_SIGN_IN: Final = "Sign in again (aws sso login) and repeat."
 _EXPIRED: Final = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 _UNKNOWN: Final = {
     "InvalidClientTokenId",
@@ -103,17 +109,23 @@ def sentence(error: ClientError | BotoCoreError) -> str:
             return "No AWS region is set. Set AWS_REGION, for example to eu-central-1."
         case NoCredentialsError() | PartialCredentialsError():
             return "No AWS credentials were found. Set AWS_PROFILE, or sign in (aws sso login)."
+        case ProfileNotFound():
+            return f"{error}. Set AWS_PROFILE to one of `aws configure list-profiles`."
+        case InvalidRegionError():
+            return "That is no name of an AWS region. Set AWS_REGION, for example to eu-central-1."
+        case SSOError() | TokenRetrievalError() | CredentialRetrievalError():
+            return f"The AWS credentials have expired, or cannot be had. {_SIGN_IN} ({error})"
         case EndpointConnectionError():
             return f"AWS does not answer ({error}). Check the network and the region's name."
         case ClientError():
             return _refusal(error)
-    return f"The call to AWS failed: {error}. Try again."
+    return f"The call to AWS failed: {str(error).rstrip('.')}. Repeat the command."
 
 
 def _refusal(error: ClientError) -> str:
     call, why = error.operation_name, code(error)
     if why in _EXPIRED:
-        return "The AWS credentials have expired. Sign in again (aws sso login) and repeat."
+        return f"The AWS credentials have expired. {_SIGN_IN}"
     if why in _UNKNOWN:
         return f"AWS does not know these credentials ({why}). Check AWS_PROFILE and the region."
     if why in DENIED:

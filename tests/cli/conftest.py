@@ -79,8 +79,14 @@ class Stage:
         marks = (("granted", now - 61.0), ("released", now - 60.2), ("settled", now - 58.0))
         because = f"{owner} says MASTER"
         return self.record(
-            epoch=epoch, owner=owner, previous=owner, highest_issued=epoch, settled=True,
-            granted_at=now - 61, because=because, marks=marks,
+            epoch=epoch,
+            owner=owner,
+            previous=owner,
+            highest_issued=epoch,
+            settled=True,
+            granted_at=now - 61,
+            because=because,
+            marks=marks,
         )
 
     def make_document(self, then: Callable[[], object]) -> None:

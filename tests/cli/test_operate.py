@@ -126,7 +126,10 @@ def test_a_handover_sends_the_document_and_follows_the_record(stage: Stage) -> N
     (sent,) = stage.commands()
     assert stage.a in sent["InstanceIds"]  # moto adds every other instance of the region
     assert sent["Parameters"] == {
-        "action": ["handover"], "cluster": ["orders"], "ready": [stage.b], "anyway": ["false"],
+        "action": ["handover"],
+        "cluster": ["orders"],
+        "ready": [stage.b],
+        "anyway": ["false"],
     }
     assert [deed["why"] for deed in deeds(stage)] == ["patch day"]
 
@@ -137,7 +140,18 @@ def test_a_handover_that_nobody_takes_over_says_so(stage: Stage) -> None:
     stage.make_document(then=lambda: None)
     result = stage.run("handover", "orders", "--wait", "1")
     assert result.exit_code == 2
-    assert "Not settled on another node after 1 s" in result.stderr
+    assert "Not settled on another node after 1 s: no other node has become MASTER" in result.stderr
+
+
+def test_a_handover_that_is_blocked_says_what_blocks_it(stage: Stage) -> None:
+    """The record's own reason, not only that time is over."""
+    stage.settle(stage.a, 7)
+    obstacle = Obstacle(Reason.STUCK_VOLUME, "the volume is stuck in detaching", time.time())
+    moved = {"epoch": 8, "owner": stage.b, "highest_issued": 8, "settled": False}
+    stage.make_document(then=lambda: stage.record(**moved, obstacle=obstacle))
+    result = stage.run("handover", "orders", "--wait", "2")
+    assert result.exit_code == 2
+    assert "after 2 s: a volume is stuck: the volume is stuck in detaching. See `./baton" in result.stderr
 
 
 @pytest.mark.slow

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import boto3
 import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 from click.testing import CliRunner, Result
 
@@ -74,6 +78,43 @@ def test_what_aws_refuses(account: None, code: str, said: str) -> None:
         session_run(session, lambda: void(session.store.load("orders")))
     assert ended.value.exit_code == 2
     assert said in ended.value.message
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ExpiredTokenException", "ThrottlingException"])
+@pytest.mark.parametrize("words", [("status",), ("status", "orders"), ("history", "orders")])
+def test_definitions_that_aws_does_not_give(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], code: str
+) -> None:
+    """The library through which they are read wraps what AWS said; a person is told AWS's own words."""
+    refuse(monkeypatch, {"GetParameter", "GetParametersByPath"}, code)
+    result = stage.run(*words)
+    assert is_one_sentence(result), result.output
+    assert {"A": "may not do GetParameter", "E": "have expired", "T": "Throttling"}[code[0]] in result.stderr
+
+
+@pytest.mark.parametrize("code", ["UnauthorizedOperation", "RequestExpired"])
+def test_what_aws_does_not_show_is_told_and_is_not_taken_for_gone(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """Why the volume's place is not known; it is not said to be nobody's."""
+    stage.settle(stage.a, 7)
+    refuse(monkeypatch, {"DescribeVolumes"}, code)
+    result = stage.run("status", "orders")
+    assert f"AWS did not answer DescribeVolumes, so what it would show is not known ({code}" in result.stderr
+    (row,) = [line.split() for line in result.stdout.splitlines() if line.startswith(stage.volume)]
+    assert row[1:] == ["?", "not", "known"]
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, operations: set[str], code: str) -> None:
+    """Let AWS answer these with an error."""
+    call = vars(BaseClient)["_make_api_call"]
+
+    def answer(client: BaseClient, operation: str, given: Any) -> Any:
+        if operation in operations:
+            raise ClientError({"Error": {"Code": code, "Message": "the words of AWS"}}, operation)
+        return call(client, operation, given)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", answer)
 
 
 def void(_: object) -> None:
