@@ -9,46 +9,33 @@ from typing import Any
 
 import click
 
+from cli.audit import note
 from cli.definitions import as_parameter, as_yaml, clashes, in_force, read
 from cli.findings import show
-from cli.options import plainly, refuse_missing, region_option, stage_option
+from cli.options import refuse_missing
+from cli.pausing import why_option
 from cli.preflight.gather import gather
 from cli.preflight.run import findings, problems
-from infra.account import Account, Trouble, connect
+from cli.session import Session, in_stage
+from infra.account import Account, Trouble
 from infra.names import STAGE_TAG, Names
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@stage_option
-@region_option
 @click.option("--dry-run", is_flag=True, help="Check and compare, and change nothing.")
 @click.option("--anyway", is_flag=True, help="Put it into force in spite of problems.")
 @click.option("--resume", is_flag=True, help="End the cluster's pause, if it is paused.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@why_option
+@in_stage
 def command(
-    file: Path, stage: str, region: str | None, dry_run: bool, anyway: bool, resume: bool, yes: bool
+    session: Session, file: Path, dry_run: bool, anyway: bool, resume: bool, yes: bool, why: str
 ) -> None:
     """Check a cluster's definition in FILE, show what changes, and put it into force."""
-    with plainly():
-        names = Names(stage)
-        document = read(file)
-        account = connect(region)
-        refuse_missing(account, names)
-        _apply(account, names, document, dry_run=dry_run, anyway=anyway, resume=resume, yes=yes)
-
-
-def _apply(
-    account: Account,
-    names: Names,
-    document: Mapping[str, Any],
-    *,
-    dry_run: bool,
-    anyway: bool,
-    resume: bool,
-    yes: bool,
-) -> None:
-    name = str(document["name"])
+    document: Mapping[str, Any] = read(file)
+    account, names, name = session.account, session.names, str(document["name"])
+    refuse_missing(account, names)
     others = in_force(account, names)
     document = with_pause(others.get(name), document, resume=resume)
     if document.get("paused"):
@@ -72,6 +59,7 @@ def _apply(
         return
     if not yes and not click.confirm(f"Put this into force for stage {names.stage}?"):
         raise Trouble("Nothing was changed.")
+    note(session, name, "changed its definition" if name in others else "defined it", why)
     write(account, names, document)
     click.echo(f"{name} is in force. ./baton check {name} also asks the nodes.")
 

@@ -51,7 +51,7 @@ class SupportStack:
         if stack is None or status in _DEAD:
             self._refuse_two_regions()
             first = [f"remove the half-made stack ({status})"] if stack else []
-            return first + [f"create {line}" for line in _lines(wanted)]
+            return first + [f"create {line}" for line in self._lines(wanted)]
         if status not in _GOOD:
             raise Trouble(
                 f"The stack {self.names.stack} is {status}. Nothing was changed. CloudFormation's"
@@ -200,6 +200,8 @@ class SupportStack:
             {"ParameterKey": name, "UsePreviousValue": True} for name in kept if name not in given
         ]
 
-
-def _lines(content: Mapping[str, Any]) -> list[str]:
-    return [f"{name} ({r['Type']})" for name, r in content["Resources"].items()]
+    def _lines(self, content: Mapping[str, Any]) -> list[str]:
+        """The resources of a new stack; the only condition is a mail address for alarms."""
+        is_mailed = bool(self.parameters.get("AlarmEmail"))
+        made = {n: r for n, r in content["Resources"].items() if is_mailed or "Condition" not in r}
+        return [f"{name} ({r['Type']})" for name, r in made.items()]

@@ -1,4 +1,7 @@
-"""The support stack's template with the SSM documents filled in, as CloudFormation takes it."""
+"""The support stack's template with the SSM documents filled in, as CloudFormation takes it.
+
+python -m infra.template      prints it
+"""
 
 from __future__ import annotations
 
@@ -67,3 +70,12 @@ def body(documents: Path = DOCUMENTS) -> str:
             f" {BODY_BYTES_MOST}. Shorten the SSM documents in {documents}."
         )
     return text
+
+
+def main() -> None:
+    """Print what CloudFormation takes, for those who deploy the stack by themselves."""
+    print(body())
+
+
+if __name__ == "__main__":
+    main()

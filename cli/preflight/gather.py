@@ -157,8 +157,8 @@ def _managed(ssm: Any, nodes: Sequence[str]) -> dict[str, Raw]:
     if not nodes:
         return {}
     filters = [{"Key": "InstanceIds", "Values": list(nodes)}]
-    found = ssm.describe_instance_information(Filters=filters)["InstanceInformationList"]
-    return {i["InstanceId"]: i for i in found}
+    pages = ssm.get_paginator("describe_instance_information").paginate(Filters=filters)
+    return {i["InstanceId"]: i for page in pages for i in page["InstanceInformationList"]}
 
 
 def _rule(events: Any, name: str) -> str:

@@ -21,22 +21,22 @@ def adverts_pass(facts: Facts) -> Iterator[Finding]:
         out = _groups(facts, sender)
         into = _groups(facts, receiver)
         if not _allows(out, "IpPermissionsEgress", facts, receiver):
-            yield _finding(sender, receiver, out, "out of", "egress")
+            yield _finding(facts, sender, receiver, "egress")
         if not _allows(into, "IpPermissions", facts, sender):
-            yield _finding(sender, receiver, into, "into", "ingress")
+            yield _finding(facts, sender, receiver, "ingress")
 
 
-def _finding(sender: str, receiver: str, groups: list[Raw], way: str, kind: str) -> Finding:
-    ids = ", ".join(str(g["GroupId"]) for g in groups) or "no group"
-    own, peer = (receiver, sender) if kind == "ingress" else (sender, receiver)
-    group = groups[0]["GroupId"] if groups else "GROUP"
+def _finding(facts: Facts, sender: str, receiver: str, kind: str) -> Finding:
+    way, own, peer = ("into", receiver, sender) if kind == "ingress" else ("out of", sender, receiver)
+    groups, peers = ([str(g["GroupId"]) for g in _groups(facts, node)] for node in (own, peer))
+    ids = ", ".join(groups) or "no group"
     return Finding(
         "vrrp",
         own,
         f"no rule of {ids} lets IP protocol 112 (VRRP) {way} it, {sender} to {receiver}: both"
         " nodes would be master",
-        f"aws ec2 authorize-security-group-{kind} --group-id {group} --ip-permissions"
-        f" 'IpProtocol=112,UserIdGroupPairs=[{{GroupId=<the group of {peer}>}}]'",
+        f"aws ec2 authorize-security-group-{kind} --group-id {(groups or ['GROUP'])[0]} --ip-permissions"
+        f" 'IpProtocol=112,UserIdGroupPairs=[{{GroupId={(peers or ['GROUP'])[0]}}}]'",
     )
 
 

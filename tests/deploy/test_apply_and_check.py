@@ -11,11 +11,17 @@ from typing import Any
 
 import pytest
 import yaml
+from botocore.exceptions import (
+    BotoCoreError,
+    CredentialRetrievalError,
+    TokenRetrievalError,
+    UnauthorizedSSOTokenError,
+)
 from click.testing import CliRunner, Result
 
-from cli import apply, check, deploy, destroy
+from cli import apply, check, deploy, destroy, history
 from cli.main import baton
-from infra.account import Account, Trouble, connect
+from infra.account import Account, Trouble, connect, sentence
 from infra.names import Names
 from infra.support import make_support
 from lab.cloud import Cloud, Delivery
@@ -118,11 +124,13 @@ def run(command: Any, *arguments: str) -> Result:
 
 def test_a_sound_definition_is_shown_and_put_into_force(place: Place, tmp_path: Path) -> None:
     """The difference is shown, Parameter Store holds it, and again there is nothing to do."""
-    result = put(place, tmp_path, "--anyway")
+    result = put(place, tmp_path, "--anyway", "--why", "the first of it")
     assert result.exit_code == 0, result.output
     assert "+name: orders" in result.output
     (text,) = place.in_force().values()
     assert json.loads(text) == place.definition()
+    people = json.loads(run(history.command, "orders", "--json").output)["people"]
+    assert [(deed["what"], deed["why"]) for deed in people] == [("defined it", "the first of it")]
     assert "Nothing to do" in put(place, tmp_path).output
     paused = put(place, tmp_path, "--anyway", paused=True)
     assert "is paused with this" in paused.output
@@ -163,7 +171,7 @@ def test_problems_of_the_preflight_keep_a_definition_out(place: Place, tmp_path:
     """A node that does not exist is a problem; nothing is changed unless one insists."""
     nodes = [{"id": place.a.id}, {"id": "i-0123456789abcdef0"}]
     result = put(place, tmp_path, nodes=nodes)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "EC2 knows no such instance" in result.output
     assert "Nothing was changed" in result.output
     assert place.in_force() == {}
@@ -185,7 +193,7 @@ def test_a_broken_definition_is_refused_in_one_sentence(
 ) -> None:
     """The sentence names the field, and nothing is changed."""
     result = put(place, tmp_path, **changes)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert sentence in result.output
     assert len(result.output.strip().splitlines()) == 1
     assert place.in_force() == {}
@@ -199,7 +207,7 @@ def test_a_volume_used_twice_is_refused(place: Place, tmp_path: Path) -> None:
     assert put(place, tmp_path, "--anyway").exit_code == 0
     before = place.in_force()
     result = put(place, tmp_path, "--anyway", name="ledger", nodes=[{"id": "i-0123456789abcdef0"}])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert f"{place.volume} belongs to cluster orders already" in result.output
     assert place.in_force() == before
 
@@ -291,6 +299,26 @@ class TestBadInput:
             monkeypatch.delenv(name)
         result = CliRunner().invoke(deploy.command, ["--stage=prod"])
         assert result.output.startswith("baton: No AWS credentials were found.")
+
+    def test_credentials_that_cannot_be_had(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A profile that is not there, a region's name that is none."""
+        result = CliRunner().invoke(baton, ["status", "--stage=prod", "--region=eu central"])
+        assert result.stderr.startswith("baton: That is no name of an AWS region.")
+        monkeypatch.setenv("AWS_PROFILE", "nope")
+        result = CliRunner().invoke(baton, ["status", "--stage=prod"])
+        assert "profile (nope) could not be found. Set AWS_PROFILE" in result.stderr
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            UnauthorizedSSOTokenError(),
+            TokenRetrievalError(provider="sso", error_msg="Token has expired and refresh failed"),
+            CredentialRetrievalError(provider="process", error_msg="expired"),
+        ],
+    )
+    def test_a_sign_in_that_is_over(self, error: BotoCoreError) -> None:
+        """However the SDK says it: sign in again."""
+        assert "Sign in again (aws sso login)" in sentence(error)
 
     def test_expired_credentials(self, cloud: Cloud) -> None:
         """Sign in again."""
