@@ -6,9 +6,15 @@ from chalicelib import timing
 from chalicelib.model import Asked, Outcome
 
 
+DOUBLINGS_MOST = 16
+"""More would change nothing: even one second has passed the cap by then. And a float can hold no
+more than 1,023: tries go on for days, and a node that is mute for four must not stop the others."""
+
+
 def backoff(tries: int, first: float = timing.RETRY_SECONDS) -> float:
     """Seconds to wait after so many tries: doubling, capped at five minutes."""
-    return min(first * 2.0 ** max(tries - 1, 0), timing.RETRY_MOST_SECONDS)
+    doublings = min(max(tries - 1, 0), DOUBLINGS_MOST)
+    return min(first * 2.0**doublings, timing.RETRY_MOST_SECONDS)
 
 
 def was_sent(asked: Asked) -> bool:
