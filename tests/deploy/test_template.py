@@ -7,11 +7,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
 
+from chalicelib.telling import count
 from infra import template
-from infra.functions import CHECKOUT
+from infra.account import Account
+from infra.functions import CHECKOUT, environment
+from infra.names import Names
 
 RESOURCES = template.load()["Resources"]
 
@@ -71,6 +76,39 @@ def emitted() -> set[str]:
 def test_each_alarm_watches_a_metric_that_exists(metric: str) -> None:
     """An alarm on a metric that nobody emits sleeps for ever."""
     assert metric in emitted()
+
+
+ALARMS = {n: r["Properties"] for n, r in RESOURCES.items() if r["Type"] == "AWS::CloudWatch::Alarm"}
+
+
+@pytest.mark.parametrize("alarm", sorted(n for n, p in ALARMS.items() if p["Namespace"] == "Baton"))
+def test_each_alarm_looks_where_the_functions_write(
+    alarm: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A metric of other dimensions is another metric: stage and service are those of the deployment."""
+    names = Names("prod")
+    told = environment(Account(boto3.Session(), "123456789012", "eu-central-1"), names, None)
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    count(ALARMS[alarm]["MetricName"], told["BATON_STAGE"])
+    written = json.loads(capsys.readouterr().out)
+    (dimensions,) = written["_aws"]["CloudWatchMetrics"][0]["Dimensions"]
+    watched = {d["Name"]: filled(d["Value"], "prod") for d in ALARMS[alarm]["Dimensions"]}
+    assert {name: written[name] for name in dimensions} == watched
+    assert written["_aws"]["CloudWatchMetrics"][0]["Namespace"] == told["POWERTOOLS_METRICS_NAMESPACE"]
+
+
+def filled(value: Any, stage: str) -> str:
+    """A value of the template for this stage."""
+    return stage if value == {"Ref": "Stage"} else str(value["Fn::Sub"]).replace("${Stage}", stage)
+
+
+def test_the_template_can_be_had_for_the_plain_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    """`python -m infra.template` prints what `./baton deploy` sends, documents included."""
+    template.main()
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == json.loads(template.body())
+    assert "Filled in by" not in printed
 
 
 def test_the_tables_can_be_recovered_and_forget() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
+import re
+from typing import Any
 
 import pytest
 
+from infra import template
 from tests.orchestrator.orders import Orders
 from tests.orchestrator.test_signals import hear, spot
 
@@ -37,6 +41,34 @@ def test_a_cluster_is_said_to_be_blocked_as_long_as_it_is(
     orders.become(orders.b, "MASTER")
     orders.until_settled()
     assert metrics(orders, capsys) == {"Sweep"}
+
+
+def test_a_throttled_call_is_counted(orders: Orders, caplog: pytest.LogCaptureFixture) -> None:
+    """The support stack counts lines of the log: those of a read, a mutation and a command that AWS
+    throttled are among them, as Lambda writes them, and no other line is."""
+    orders.hear(orders.say(orders.b))
+    throttled = ("DescribeVolumes", "AttachVolume", "SendCommand")
+    for operation in throttled:
+        orders.cloud.faults.throttle(operation)
+    caplog.clear()
+    orders.become(orders.a, "MASTER")
+    orders.until_settled()
+    counted = [line for line in as_lambda_writes(orders, caplog) if is_counted(line)]
+    assert len(counted) == len(throttled)
+    assert {line["code"] for line in counted} == {"RequestLimitExceeded", "ThrottlingException"}
+
+
+def as_lambda_writes(orders: Orders, caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """The lines of the log as they come to CloudWatch."""
+    return [json.loads(orders.app.logger.registered_formatter.format(r)) for r in caplog.records]
+
+
+def is_counted(line: dict[str, Any]) -> bool:
+    """Whether the metric filter matches: its terms compare the code, with stars at the ends."""
+    pattern = template.load()["Resources"]["OnWordThrottled"]["Properties"]["FilterPattern"]
+    terms = re.findall(r'\(\$\.code = "([\w*]+)"\)', pattern)
+    assert pattern == "{ " + " || ".join(f'($.code = "{term}")' for term in terms) + " }"
+    return any(fnmatch.fnmatchcase(str(line.get("code", "")), term) for term in terms)
 
 
 def test_a_refused_claim_is_said_to_stand_as_long_as_it_does(
