@@ -5,7 +5,6 @@ from __future__ import annotations
 from chalicelib import timing
 from chalicelib.model import Asked, Outcome
 
-
 DOUBLINGS_MOST = 16
 """More would change nothing: even one second has passed the cap by then. And a float can hold no
 more than 1,023: tries go on for days, and a node that is mute for four must not stop the others."""
