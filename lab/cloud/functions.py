@@ -10,7 +10,7 @@ import base64
 import json
 import threading
 import uuid
-from collections import deque
+from collections import Counter, deque
 from pathlib import Path
 
 from moto.awslambda.models import LambdaFunction, lambda_backends
@@ -33,6 +33,8 @@ class Functions:
         self._busy: dict[str, set[Environment]] = {}
         self._closed = False
         self.invocations: deque[tuple[str, Invocation]] = deque(maxlen=2_000)
+        self.throttled: Counter[str] = Counter()
+        """How often a function was not run for want of an environment."""
         self.later = Asynchronous(world, self)
 
     def find(self, name_or_arn: str) -> LambdaFunction | None:
@@ -110,6 +112,7 @@ class Functions:
                     return None
                 stale = self._outdated(program)
                 if len(self._busy.get(program.name, ())) >= self._limit(function):
+                    self.throttled[program.name] += 1
                     return None
                 idle = self._idle.setdefault(program, [])
                 while idle:

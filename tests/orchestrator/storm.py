@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.model import Record
 from lab.cloud import Cloud
 from lab.cloud.building import Net
 from tests.orchestrator.nodes import Host, Hosts
@@ -42,6 +43,13 @@ class One:
             "volumes": [{"id": self.volume, "mount": f"/srv/{self.name}", "filesystem": "ext4"}],
             "addresses": [{"address": self.address, "interface": "eth0", "prefix": 24}],
         }
+
+    def is_served_by(self, host: Host, cloud: Cloud, record: Record) -> bool:
+        """Whether this node, and it alone, has everything of the cluster; by its own word as well."""
+        attachment = cloud.attachment(self.volume)
+        mounted = {h.id for h in (self.a, self.b) if self.volume in h.mounted}
+        held = (cloud.holder(self.address), attachment[0] if attachment else None, mounted)
+        return held == (host.id, host.id, {host.id}) and record.settled and record.owner == host.id
 
 
 @dataclass
@@ -78,12 +86,8 @@ class Storm:
         return self.app.house().store.load(one.name)
 
     def is_served_by(self, one: One, host: Host) -> bool:
-        """Whether this node, and it alone, has everything of the cluster; by its own word as well."""
-        attachment = self.cloud.attachment(one.volume)
-        mounted = {h.id for h in (one.a, one.b) if one.volume in h.mounted}
-        held = (self.cloud.holder(one.address), attachment[0] if attachment else None, mounted)
-        record = self.record(one)
-        return held == (host.id, host.id, {host.id}) and record.settled and record.owner == host.id
+        """Whether this node alone has everything of the cluster."""
+        return one.is_served_by(host, self.cloud, self.record(one))
 
     def served(self) -> list[tuple[str, str]]:
         """Clusters and nodes: who serves what."""
