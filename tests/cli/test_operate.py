@@ -78,6 +78,14 @@ def test_confirm_fenced_counts_for_the_epoch_that_was_shown(
     assert deeds(stage) == []
 
 
+def test_confirm_fenced_tells_programs_in_json(stage: Stage) -> None:
+    """Questions go to standard error: what is on standard output is JSON and nothing else."""
+    blocked(stage)
+    result = stage.run("confirm-fenced", stage.a, "--json", typed=f"{stage.a}\n")
+    told = {"cluster": "orders", "node": stage.a, "epoch": 7, "confirmed": True}
+    assert json.loads(result.stdout) == told
+
+
 @pytest.mark.parametrize("typed", ["", "yes\n", "i-0000\n"])
 def test_confirm_fenced_without_it_changes_nothing(stage: Stage, typed: str) -> None:
     """A wrong id, a yes, an empty line, or the end of input."""

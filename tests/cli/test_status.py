@@ -32,6 +32,30 @@ def test_a_blocked_cluster_says_what_would_clear_it(stage: Stage) -> None:
     assert "confirm-fenced" in result.stdout
 
 
+def standing(stage: Stage) -> list[str]:
+    """The row of the cluster in the list of all."""
+    (row,) = [line for line in stage.run("status").stdout.splitlines() if line.startswith("orders")]
+    return row.split()
+
+
+def test_a_cluster_that_is_new_moving_or_paused(stage: Stage) -> None:
+    """Each has its own word, says why, and what ends it; none is an alarm for a script."""
+    assert standing(stage)[1] == "new"
+    stage.settle(stage.a, 7)
+    assert standing(stage)[1:4] == ["settled", "7", stage.a]
+    stage.run("pause", "orders")
+    assert standing(stage)[1] == "paused"
+    assert "./baton resume" in stage.run("status", "orders").stdout
+    stage.run("resume", "orders")
+    marks = (("granted", time.time() - 9), ("released", time.time() - 8))
+    stage.record(epoch=8, owner=stage.b, settled=False, because="b claims", marks=marks)
+    assert standing(stage)[1:4] == ["moving", "8", stage.b]
+    moving = stage.run("status", "orders")
+    assert "b claims; so far: released" in moving.stdout
+    assert "the sweep within a minute" in moving.stdout
+    assert moving.exit_code == 0
+
+
 def test_json_holds_the_same(stage: Stage) -> None:
     """Programs read the same facts."""
     stage.settle(stage.a, 7)

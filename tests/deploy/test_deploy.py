@@ -267,6 +267,8 @@ def test_destroying_in_the_wrong_region_changes_nothing(
 ) -> None:
     """The roles of the stage in its own region are not removed by name; and once more where all is gone."""
     deploy(project, account, "wrong")
+    definition = Names("wrong").definition("orders")
+    account.client("ssm").put_parameter(Name=definition, Value="{}", Type="String")
     before = belongings(account, "wrong")
     monkeypatch.setattr(cli_deploy, "CHECKOUT", project.checkout)
 
@@ -280,4 +282,6 @@ def test_destroying_in_the_wrong_region_changes_nothing(
     assert belongings(account, "wrong") == before
     assert baton_destroy(account.region).exit_code == 0
     assert belongings(account, "wrong") == set()
+    found = account.client("ssm").get_parameters_by_path(Path="/baton/wrong", Recursive=True)
+    assert found["Parameters"] == []
     assert baton_destroy(account.region).exit_code == 1

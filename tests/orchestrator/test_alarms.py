@@ -43,6 +43,21 @@ def test_a_cluster_is_said_to_be_blocked_as_long_as_it_is(
     assert metrics(orders, capsys) == {"Sweep"}
 
 
+def test_how_long_a_hand_over_took_is_measured(orders: Orders, capsys: pytest.CaptureFixture[str]) -> None:
+    """In seconds, from the decision to settled; the objective's alarm watches it."""
+    orders.hear(orders.say(orders.b))
+    orders.become(orders.a, "MASTER")
+    orders.become(orders.a, "FAULT")
+    capsys.readouterr()
+    orders.become(orders.b, "MASTER")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "HandoverSeconds" in line]
+    marks = dict(orders.record.marks)
+    ((seconds,),) = [line["HandoverSeconds"] for line in lines]
+    assert seconds == pytest.approx(marks["settled"] - orders.record.granted_at, abs=0.01) and seconds > 0
+    alarm = template.load()["Resources"]["SlowAlarm"]["Properties"]
+    assert (alarm["MetricName"], alarm["Statistic"]) == ("HandoverSeconds", "Maximum")
+
+
 def test_a_throttled_call_is_counted(orders: Orders, caplog: pytest.LogCaptureFixture) -> None:
     """The support stack counts lines of the log: those of a read, a mutation and a command that AWS
     throttled are among them, as Lambda writes them, and no other line is."""

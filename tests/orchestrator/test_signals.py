@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -248,3 +249,44 @@ def test_what_is_announced_survives_drivers_and_words(orders: Orders) -> None:
     orders.become(orders.b, "MASTER")
     orders.until_settled()
     assert orders.record.notices == kept != ()
+
+
+STATE_CHANGE = "EC2 Instance State-change Notification"
+COMMAND = "EC2 Command Invocation Status-change Notification"
+WOKEN_SECONDS = 8.0
+"""To everything on the other node. Unwoken a driver looks again after half its lease at the most,
+15 s, and this owner has 33 s to answer."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("source", "kind", "told"),
+    [
+        ("aws.ec2", STATE_CHANGE, {"state": "stopped"}),
+        ("aws.ec2", STATE_CHANGE, {"state": "terminated"}),
+        ("aws.ec2", STATE_CHANGE, {"state": "shutting-down"}),
+        ("aws.ssm", COMMAND, {"status": "Undeliverable"}),
+    ],
+)
+def test_what_aws_tells_wakes_a_driver_that_waits(
+    orders: Orders, source: str, kind: str, told: dict[str, str]
+) -> None:
+    """A claim is open, and the owner has long to answer for its agent is down; EC2 stops it meanwhile.
+    The driver that waits for the answer looks as soon as AWS tells something of the node."""
+    served(orders)
+    orders.a.agent = False
+    orders.hear(orders.say(orders.a, "heartbeat"))
+    orders.b.state = "MASTER"
+    word = orders.say(orders.b)
+    driver = threading.Thread(target=orders.hear, args=(word,))
+    driver.start()
+    orders.cloud.until(lambda: orders.record.challenge is not None)
+    time.sleep(2.0)
+    orders.cloud.crash(orders.a.id)
+    began = time.monotonic()
+    orders.app.on_signal(orders.envelope(source, kind, {"instance-id": orders.a.id, **told}), Context())
+    orders.cloud.until(lambda: orders.is_served_by(orders.b), seconds=60.0)
+    assert time.monotonic() - began < WOKEN_SECONDS
+    driver.join()
+    assert orders.record.settled
+    assert orders.hosts.double == []
