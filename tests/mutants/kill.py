@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.mutants.table import Mutant
+from tests.mutants.mutant import Mutant
 
 CHECKOUT = Path(__file__).parent.parent.parent
 SECONDS_MOST = 120

@@ -7,23 +7,8 @@ conditions, what EC2 does not say) it names a test that then fails.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A guard that is taken out: its name, where, what stands there, what instead, who misses it.
-
-    Who misses it is a story or else a test, as pytest names it.
-    """
-
-    guard: str
-    file: str
-    old: str
-    new: str
-    story: str = ""
-    test: str = ""
-
+from tests.mutants.mutant import Mutant
+from tests.mutants.outer import OUTER
 
 FACTS = "chalicelib/facts.py"
 ASKING = "chalicelib/asking.py"
@@ -1177,6 +1162,7 @@ MUTANTS = (
         "return elected",
         "warned-both",
     ),
+    *OUTER,
 )
 
 PUT_BACK = {

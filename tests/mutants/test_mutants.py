@@ -13,7 +13,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.mutants import kill
-from tests.mutants.table import MUTANTS, PUT_BACK, Mutant
+from tests.mutants.mutant import Mutant
+from tests.mutants.table import MUTANTS, PUT_BACK
 
 pytestmark = pytest.mark.slow
 
