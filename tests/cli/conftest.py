@@ -19,6 +19,7 @@ from chalicelib.model import Record, Vrrp, Word
 from chalicelib.store import Store
 from cli.main import baton
 from infra.names import Names
+from tests.tables import make_table
 
 REGION = "eu-west-1"
 NUMBERS = itertools.count(1)
@@ -168,18 +169,7 @@ def stage(machines: tuple[str, str, str, str]) -> Iterator[Stage]:
     a, b, volume, address = machines
     names = Names(f"test-{next(NUMBERS)}")
     dynamodb = boto3.client("dynamodb", REGION)
-    dynamodb.create_table(
-        TableName=names.table,
-        KeySchema=[
-            {"AttributeName": "pk", "KeyType": "HASH"},
-            {"AttributeName": "sk", "KeyType": "RANGE"},
-        ],
-        AttributeDefinitions=[
-            {"AttributeName": "pk", "AttributeType": "S"},
-            {"AttributeName": "sk", "AttributeType": "S"},
-        ],
-        BillingMode="PAY_PER_REQUEST",
-    )
+    make_table(dynamodb, names.table)
     made = Stage(names, Store(dynamodb, names.table), a, b, volume, address)
     made.define("orders", definition_of(made))
     yield made

@@ -22,6 +22,7 @@ from lab.cloud.run_command import TERMINAL
 from tests.contract.ports import Told
 from tests.contract.reading import Tape, watched
 from tests.orchestrator.nodes import DOCUMENT, Host, Hosts
+from tests.tables import make_table
 
 STAGE = "contract"
 SETTLE_SECONDS = 20.0
@@ -69,18 +70,7 @@ class Ground:
         cloud.client("ssm").create_document(
             Name=f"baton-{STAGE}-orchestrator", Content=json.dumps(DOCUMENT), DocumentType="Command"
         )
-        cloud.client("dynamodb").create_table(
-            TableName=self.table,
-            KeySchema=[
-                {"AttributeName": "pk", "KeyType": "HASH"},
-                {"AttributeName": "sk", "KeyType": "RANGE"},
-            ],
-            AttributeDefinitions=[
-                {"AttributeName": "pk", "AttributeType": "S"},
-                {"AttributeName": "sk", "AttributeType": "S"},
-            ],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        make_table(cloud.client("dynamodb"), self.table)
 
     def client(self, service: str) -> Any:
         """A client of Baton's own; what the lab itself asks for is none of the tape's business."""

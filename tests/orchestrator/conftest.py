@@ -10,6 +10,7 @@ import pytest
 from chalicelib.store import Store
 from lab.cloud import Cloud, Latencies
 from lab.cloud.building import Net
+from tests import tables
 from tests.orchestrator.orders import Orders, cluster, prepare
 
 _numbers = itertools.count()
@@ -41,20 +42,7 @@ def table(cloud: Cloud) -> str:
 
 def make_table(cloud: Cloud) -> str:
     """Another empty table."""
-    name = f"baton-unit-{next(_numbers)}"
-    cloud.client("dynamodb").create_table(
-        TableName=name,
-        KeySchema=[
-            {"AttributeName": "pk", "KeyType": "HASH"},
-            {"AttributeName": "sk", "KeyType": "RANGE"},
-        ],
-        AttributeDefinitions=[
-            {"AttributeName": "pk", "AttributeType": "S"},
-            {"AttributeName": "sk", "AttributeType": "S"},
-        ],
-        BillingMode="PAY_PER_REQUEST",
-    )
-    return name
+    return tables.make_table(cloud.client("dynamodb"), f"baton-unit-{next(_numbers)}")
 
 
 @pytest.fixture
