@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 
@@ -16,12 +18,14 @@ from chalicelib.model import (
     Move,
     Record,
     Verb,
+    Vrrp,
+    Word,
 )
 from chalicelib.reconcile import Act
 from tests.simulation import drivers, physics
 from tests.simulation.explore import explore
 from tests.simulation.moves import begin
-from tests.simulation.scope import Scope
+from tests.simulation.scope import Scope, is_done
 from tests.simulation.world import At, Driver, Mail, World, forget
 
 SCOPE = Scope("checkers", "")
@@ -127,3 +131,84 @@ def test_s5_nobody_else_can_write(world: World) -> None:
         after, kept = physics.persist(changed, replace(record, epoch=9, highest_issued=9), "d0")
         assert kept is None
         assert after.record == changed.record
+
+
+def test_s6_of_two_drivers_one_has_the_lease(world: World) -> None:
+    """The second is refused to the last moment, and gets it right after."""
+    world, first = physics.take(world, world.record, "d0")
+    assert first is not None
+    assert first.lease is not None
+    last = world.with_(now=first.lease.until)
+    for moment in (world, last):
+        after, second = physics.take(moment, moment.record, "d1")
+        assert (after, second) == (moment, None)
+    _, later = physics.take(world.with_(now=first.lease.until + 0.001), first, "d1")
+    assert later is not None
+    assert later.lease is not None
+    assert later.lease.holder == "d1"
+
+
+def test_s6_a_driver_gives_no_other_drivers_lease_away(world: World) -> None:
+    """Its own was over, and somebody took it."""
+    world, first = physics.take(world, world.record, "d0")
+    assert first is not None
+    late = world.with_(now=world.now + 31)
+    late, second = physics.take(late, late.record, "d1")
+    assert second is not None
+    after, _ = physics.give_up(late, first, "d0")
+    assert after.record.lease == second.lease
+
+
+STRAYS: dict[str, Callable[[World], World]] = {
+    "the address went to another node": lambda w: w.with_(cloud=replace(w.cloud, holder="b")),
+    "the address is nowhere": lambda w: w.with_(cloud=replace(w.cloud, holder=None)),
+    "the owner has unmounted": lambda w: w.with_host(replace(w.host("a"), mounted=False)),
+    "the owner serves another epoch": lambda w: w.with_host(
+        replace(w.host("a"), memory=replace(w.host("a").memory, serving=7))
+    ),
+    "the owner is frozen": lambda w: w.with_host(replace(w.host("a"), hung=True)),
+    "keepalived elected another node": lambda w: w.with_host(
+        replace(w.host("a"), vrrp=Vrrp.BACKUP)
+    ).with_host(replace(w.host("b"), vrrp=Vrrp.MASTER)),
+    "two are master": lambda w: w.with_host(replace(w.host("b"), vrrp=Vrrp.MASTER)),
+    "the epoch is not settled": lambda w: w.with_(record=replace(w.record, settled=False)),
+    "nobody owns it": lambda w: w.with_(record=replace(w.record, owner=None)),
+    "a word is on its way": lambda w: physics.publish(w, "b"),
+    "somebody drives": lambda w: w.with_driver(Driver("d0")),
+}
+"""What something late or doubled leaves behind if it moves anything for good."""
+
+
+@pytest.mark.parametrize("stray", STRAYS)
+def test_s7_rejects_a_world_at_rest_that_something_late_has_moved(world: World, stray: str) -> None:
+    """Every path must end in a world that is settled by all that can be seen: this one is not."""
+    assert is_done(SCOPE, world)
+    assert not is_done(SCOPE, STRAYS[stray](world))
+
+
+def test_s8_whatever_their_order_the_newest_word_of_each_node_stands(world: World) -> None:
+    """Late, doubled and reordered: the record is the same."""
+    newest = {w.node: w.sequence for w in world.record.words}
+    later = newest["a"] + 1
+    said = [
+        Word("a", state, later + n, "a/1") for n, state in enumerate((Vrrp.FAULT, Vrrp.BACKUP, Vrrp.MASTER))
+    ]
+    said.append(Word("b", Vrrp.MASTER, newest["b"] - 1, "b/1"))
+    for order in permutations([*said, said[1]]):
+        after = world
+        for word in order:
+            after = physics.accept(after, word)
+        states = {w.node: (w.state, w.sequence) for w in after.record.words}
+        assert states == {"a": (Vrrp.MASTER, later + 2), "b": (Vrrp.BACKUP, newest["b"])}
+
+
+def test_l2_rejects_a_state_without_a_way_out_though_others_have_one() -> None:
+    """It settles first, on every path; what comes then leaves no way back, and no fence is allowed."""
+    forget()
+    settings = (("fence", FencePolicy.NONE),)
+    found = explore(
+        Scope("wedged later", "a STOP ; settled ; b hangs", horizon_seconds=200, settings=settings)
+    )
+    assert found.broken is not None
+    assert found.broken.guarantee == "L1"
+    assert "settled" in found.trace
