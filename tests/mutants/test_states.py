@@ -9,82 +9,8 @@ from dataclasses import replace
 
 from chalicelib.decide import decide
 from chalicelib.facts import Facts
-from chalicelib.model import (
-    AddressView,
-    Attached,
-    Attachment,
-    Cause,
-    Cluster,
-    Decision,
-    Held,
-    InstanceView,
-    Notice,
-    Observation,
-    Power,
-    Reason,
-    Record,
-    Send,
-    Verb,
-    VolumeView,
-    Vrrp,
-    Word,
-)
-
-NOW = 1_000_000.0
-CLUSTER = Cluster("c", ("a", "b", "c"), ("v",), ("10.0.0.9",))
-
-
-def word(node: str, state: Vrrp = Vrrp.BACKUP, **more: object) -> Word:
-    """A fresh word of a node."""
-    said = Word(node, state, sequence=int(NOW * 1000) - 1000, boot=f"{node}/1", priority=100)
-    return replace(said, **more)  # type: ignore[arg-type]
-
-
-def served(*words: Word, **more: object) -> Record:
-    """Epoch 1 is settled on a; other words as given."""
-    said = {w.node: w for w in (word("a", Vrrp.MASTER, highest=1, serving=1), word("b"), word("c"), *words)}
-    record = Record("c", words=tuple(said.values()), epoch=1, owner="a", highest_issued=1, settled=True)
-    record = record.with_seat(replace(record.seat("a"), held=Held(1, "a/1")))
-    return replace(record, **more)  # type: ignore[arg-type]
-
-
-def moving(*words: Word, **more: object) -> Record:
-    """Epoch 2 was just granted to b; a, the owner before, has released. Other words as given."""
-    mine = word("b", Vrrp.MASTER)
-    record = served(word("a", highest=2, released=1), mine, *words)
-    record = replace(record, epoch=2, owner="b", previous="a", highest_issued=2, settled=False)
-    return replace(record, granted_at=NOW - 1, counted_from=NOW - 1, **more)  # type: ignore[arg-type]
-
-
-def seen(volume: str | None = "a", address: str | None = "a", **power: Power) -> Observation:
-    """EC2 shows the volume and the address at these nodes ("" for nowhere, None if it says nothing)."""
-    running = {node: power.get(node, Power.RUNNING) for node in CLUSTER.nodes}
-    instances = tuple(InstanceView(node, state) for node, state in running.items())
-    at = (Attachment(volume, "/dev/sdf", Attached.ATTACHED),) if volume else ()
-    targets = tuple((node, f"eni-{node}") for node in CLUSTER.nodes)
-    interface = f"eni-{address}" if address else None
-    return Observation(
-        NOW,
-        instances,
-        () if volume is None else (VolumeView("v", at),),
-        () if address is None else (AddressView("10.0.0.9", interface, address, targets),),
-    )
-
-
-def sent(decision: Decision) -> set[tuple[Verb, str]]:
-    """The commands that are sent, and to whom."""
-    return {(a.command.verb, a.command.node) for a in decision.actions if isinstance(a, Send)}
-
-
-def calls(decision: Decision) -> list[str]:
-    """The calls to EC2 that are made."""
-    return [type(action).__name__ for action in decision.actions if not isinstance(action, Send)]
-
-
-def reason(decision: Decision) -> Reason | None:
-    """Why the cluster is blocked, if it is."""
-    return decision.record.obstacle.reason if decision.record.obstacle else None
-
+from chalicelib.model import Cause, Held, Notice, Power, Record, Verb, Vrrp
+from tests.mutants.states import CLUSTER, NOW, calls, moving, seen, sent, served, word
 
 # ------------------------------------------------------------------ what EC2 does not say, or says
 
