@@ -43,7 +43,7 @@ class Place:
 
 def policy(place: Place, function: str) -> Policy:
     """The policy of one function."""
-    statements = [*_observe(place), *_mutate(place), *_command(place), *_record(place)]
+    statements = [*_observe(place, function), *_mutate(place), *_command(place), *_record(place)]
     if function == "on_word":
         statements.append(_idempotency(place))
     statements += [_tell(place), _log(place, function), _dead_letters(place)]
@@ -54,7 +54,9 @@ def _tagged(place: Place, key: str = "aws:ResourceTag") -> Statement:
     return {"StringEquals": {f"{key}/{STAGE_TAG}": place.names.stage}}
 
 
-def _observe(place: Place) -> list[Statement]:
+def _observe(place: Place, function: str) -> list[Statement]:
+    # A word names its cluster; a signal and the sweep are about all of them.
+    read = "ssm:GetParameter" if function == "on_word" else "ssm:GetParametersByPath"
     return [
         {
             "Sid": "ObserveEc2",
@@ -72,7 +74,7 @@ def _observe(place: Place) -> list[Statement]:
         {
             "Sid": "ReadDefinitions",
             "Effect": "Allow",
-            "Action": ["ssm:GetParameter", "ssm:GetParametersByPath"],
+            "Action": read,
             "Resource": [
                 place.arn("ssm", f"parameter{place.names.definitions}"),
                 place.arn("ssm", f"parameter{place.names.definitions}/*"),

@@ -62,9 +62,9 @@ EVERYTHING = {
 }
 
 
-def function(action: str, resource: str, **context: str) -> Request:
-    """A call of on_word."""
-    return Request([policy(PLACE, "on_word")], action, resource, context)
+def function(action: str, resource: str, of: str = "on_word", **context: str) -> Request:
+    """A call of a function."""
+    return Request([policy(PLACE, of)], action, resource, context)
 
 
 def node(action: str, resource: str, **context: str | list[str]) -> Request:
@@ -119,7 +119,7 @@ ALLOWED = {
     "send to a node": function("ssm:SendCommand", INSTANCE, **{SSM_TAG: "prod"}),
     "write the record": function("dynamodb:UpdateItem", TABLE),
     "read the definitions": function(
-        "ssm:GetParametersByPath", PLACE.arn("ssm", "parameter/baton/prod/clusters")
+        "ssm:GetParametersByPath", PLACE.arn("ssm", "parameter/baton/prod/clusters"), "sweep"
     ),
     "read one definition": function(
         "ssm:GetParameter", PLACE.arn("ssm", "parameter/baton/prod/clusters/orders")
@@ -151,7 +151,7 @@ REFUSED = {
     "send to another stage's node": function("ssm:SendCommand", INSTANCE, **{SSM_TAG: "test"}),
     "another stage's table": function("dynamodb:UpdateItem", PLACE.arn("dynamodb", "table/baton-test")),
     "another stage's definitions": function(
-        "ssm:GetParametersByPath", PLACE.arn("ssm", "parameter/baton/test/clusters")
+        "ssm:GetParametersByPath", PLACE.arn("ssm", "parameter/baton/test/clusters"), "sweep"
     ),
     "one of another stage's definitions": function(
         "ssm:GetParameter", PLACE.arn("ssm", "parameter/baton/test/clusters/orders")

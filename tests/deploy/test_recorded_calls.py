@@ -30,6 +30,19 @@ pytestmark = [
 CALLS_MOST = 12
 """Calls of one run in a settled cluster, which docs/deploy.md reckons with."""
 
+DRIVING = {
+    "ObserveEc2",
+    "MoveVolumesOfThisStage",
+    "MoveAddressesOfThisStage",
+    "FenceNodesOfThisStage",
+    "SendTheOrchestratorsDocument",
+    "ToNodesOfThisStage",
+    "HearAnswers",
+    "KeepTheRecord",
+    "TellWhatHappened",
+}
+"""Statements for what the driver does, which is the same in each function."""
+
 BY_LAMBDA_ITSELF = {"logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage"}
 """Lambda uses these in the function's name: for its log, and for events that failed for good."""
 
@@ -155,6 +168,16 @@ def test_every_allowed_action_is_used(stage: Deployed) -> None:
         for action in _list(statement["Action"])
     }
     assert allowed - used == BY_LAMBDA_ITSELF
+
+
+def test_what_a_function_alone_may_is_used_by_it(stage: Deployed) -> None:
+    """Each of them drives clusters, so that rights to drive may wait for a bad day; no other may."""
+    asked = decisions(stage)
+    for role, policy in policies(stage).items():
+        used = {request.action for name, request in asked.items() if name.startswith(f"{role}:")}
+        given = [s for s in policy["Statement"] if s["Sid"] not in DRIVING]
+        allowed = {action for statement in given for action in _list(statement["Action"])}
+        assert allowed - used == BY_LAMBDA_ITSELF, role
 
 
 def test_without_the_tags_no_mutation_is_allowed(stage: Deployed) -> None:
