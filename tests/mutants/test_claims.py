@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from chalicelib import granting, ownership, timing
 from chalicelib.decide import decide
 from chalicelib.facts import Facts
@@ -18,11 +16,8 @@ from chalicelib.model import (
     Attachment,
     Challenge,
     Code,
-    Detach,
-    Intent,
     Observation,
     Obstacle,
-    Outcome,
     Power,
     Reason,
     Record,
@@ -437,10 +432,3 @@ def test_an_owner_that_rebooted_since_it_answered_proves_nothing() -> None:
     again = word("b", Vrrp.MASTER, boot="b/2")
     words = tuple(again if w.node == "b" else w for w in record.words)
     assert calls(decide(CLUSTER, replace(record, words=words), seen())) == []
-
-
-@pytest.mark.parametrize("outcome", [None, Outcome.UNKNOWN])
-def test_a_call_that_its_driver_did_not_live_to_see_may_still_come(outcome: Outcome | None) -> None:
-    """A Detach of an earlier epoch names b."""
-    stray = Intent(Detach("v", "b"), 1, NOW - 10, outcome)
-    assert sent(decide(CLUSTER, ready(intents=(stray,)), seen("b", "b"))) == set()
