@@ -7,24 +7,30 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from chalicelib import progress
 from chalicelib.decide import decide
 from chalicelib.model import (
     Answer,
+    Attach,
     Challenge,
     Code,
+    Detach,
     Fence,
     Held,
     Intent,
     Obstacle,
     Outcome,
+    Power,
     Reason,
     Record,
     Result,
     Seat,
+    Start,
     Verb,
     Vrrp,
     Word,
 )
+from chalicelib.progress import Done
 from tests.mutants.states import (
     CLUSTER,
     NOW,
@@ -156,6 +162,72 @@ def _saying(record: Record, *words: Word) -> Record:
     return replace(record, words=tuple(said.values()))
 
 
+def test_a_word_shows_that_a_release_was_carried_out() -> None:
+    """SSM lost the reply. One that serves, or has not come to that epoch, has not released."""
+    record = told(ready(), "a", Verb.RELEASE, 2, at=60, heard=5)
+    assert seat_after(_saying(record, word("a", highest=2)), "a").silent_since is None
+    for other in (word("a", highest=2, serving=0), word("a", highest=1)):
+        assert seat_after(_saying(record, other), "a").silent_since == NOW
+    status = told(ready(), "a", Verb.STATUS, 2, at=60, heard=5)
+    assert seat_after(_saying(status, word("a", highest=2)), "a").silent_since == NOW
+
+
+def test_a_word_shows_that_a_hand_over_was_followed() -> None:
+    """It is not master any more."""
+    record = told(served(), "a", Verb.HANDOVER, 1, at=60, heard=5)
+    assert seat_after(_saying(record, word("a", serving=1)), "a").silent_since is None
+    master = word("a", Vrrp.MASTER, highest=1, serving=1)
+    assert seat_after(_saying(record, master), "a").silent_since == NOW
+
+
+def test_a_command_of_the_boot_before_is_void() -> None:
+    """Nobody will answer it, and nobody is to blame."""
+    record = told(served(), "c", Verb.STATUS, 1, at=60, heard=5)
+    assert seat_after(record, "c").silent_since == NOW
+    assert seat_after(_saying(record, word("c", boot="c/2")), "c").silent_since is None
+
+
+def test_a_command_remembers_what_was_heard_before_it() -> None:
+    """Only a later word may count as its answer."""
+    record = decide(CLUSTER, moving(), seen()).record
+    asked = record.asked("b", Verb.STATUS)
+    assert asked is not None
+    assert asked.heard == int(NOW * 1000) - 1000
+
+
+# --------------------------------------------------------------------------------------- power
+
+
+def test_a_boot_begins_when_ec2_says_running() -> None:
+    """Before that its time does not run."""
+    record = served()
+    record = record.with_seat(replace(record.seat("c"), off_heard=int(NOW * 1000) - 1000))
+    pending = decide(CLUSTER, record, seen(c=Power.PENDING)).record.seat("c")
+    running = decide(CLUSTER, record, seen(c=Power.RUNNING)).record.seat("c")
+    assert (pending.up_at, running.up_at) == (None, NOW)
+
+
+def test_what_somebody_else_started_is_not_started_again_when_a_person_stops_it() -> None:
+    """It runs long after our Stop: that Stop is past."""
+    record = served()
+    stopped = record.with_seat(replace(record.seat("b"), fenced_at=NOW - 900))
+    assert decide(CLUSTER, stopped, seen()).record.seat("b").fenced_at is None
+    fresh = record.with_seat(replace(record.seat("b"), fenced_at=NOW - 9))
+    assert decide(CLUSTER, fresh, seen()).record.seat("b").fenced_at == NOW - 9
+
+
+def test_only_a_stop_or_start_that_may_have_happened_is_noted() -> None:
+    """EC2 refused it: nobody is to be started again for that."""
+    record = served()
+    for outcome in Outcome:
+        fenced = progress.note(record, (Done(Fence("b"), outcome, NOW),)).seat("b")
+        may_be = outcome in (Outcome.DONE, Outcome.UNKNOWN)
+        assert fenced.fenced_at == (NOW if may_be else None)
+        off = record.with_seat(replace(record.seat("b"), fenced_at=NOW - 9))
+        seat = progress.note(off, (Done(Start("b"), outcome, NOW),)).seat("b")
+        assert (seat.fenced_at, seat.started_at) == ((None, NOW) if may_be else (NOW - 9, None))
+
+
 def test_what_ssm_refuses_to_send_is_unanswered_at_once() -> None:
     """The node has no agent that could answer."""
     refused = told(moving(), "b", Verb.STATUS, 2, at=1, outcome=Outcome.REFUSED)
@@ -190,6 +262,15 @@ def test_a_call_that_its_driver_did_not_live_to_see_may_still_come() -> None:
         assert sent(decide(CLUSTER, ready(intents=(stray,)), seen("b", "b"))) == set()
     refused = Intent(Fence("b"), 1, NOW - 10, Outcome.REFUSED)
     assert (Verb.ACQUIRE, "b") in sent(decide(CLUSTER, ready(intents=(refused,)), seen("b", "b")))
+
+
+def test_the_calls_of_an_epoch_are_remembered_as_long_as_it_lasts() -> None:
+    """Else it would try for ever. Those of earlier epochs are forgotten once they cannot come."""
+    mine = Intent(Detach("v", "a"), 2, NOW - 900, Outcome.DONE)
+    young = Intent(Detach("v", "c"), 1, NOW - 30, Outcome.DONE)
+    old = Intent(Attach("v", "a", "/dev/sdf"), 1, NOW - 900, Outcome.DONE)
+    after = decide(CLUSTER, ready(intents=(mine, young, old)), seen("", "b")).record.intents
+    assert [i for i in after if i.at < NOW] == [mine, young]
 
 
 def test_a_stop_that_shows_no_effect_is_sent_again() -> None:
