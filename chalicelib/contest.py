@@ -47,11 +47,16 @@ def rule(facts: Facts, owner: str, rivals: tuple[str, ...]) -> Ruling:
 
 
 def _unheld(facts: Facts, owner: str, able: list[str]) -> Ruling:
-    """The owner holds nothing: the best claimant may have it, without a challenge."""
+    """The owner holds nothing: the best claimant may have it, without a challenge.
+
+    A challenge that made it release is answered by that, and ends: an epoch that is challenged goes
+    no further, and this one would wait for ever.
+    """
     fit = [owner] if facts.is_able(owner) else []
     best = min((*able, *fit), key=facts.rank)
     if best == owner and not facts.record.settled:
-        return Keep("claimed by two; the owner holds nothing yet, and is preferred")
+        text = "claimed by two; the owner holds nothing yet, and is preferred"
+        return Keep(text, refuse=is_open(facts.record))
     return Grant(best, f"{owner} holds nothing, and {best} is the best that claims")
 
 

@@ -127,12 +127,16 @@ def _look_at(facts: Facts, ruling: Ruling, plan: Plan) -> float | None:
         looks.append(record.adrift_since + timing.ADRIFT_SECONDS)
     failed = [seat for seat in record.seats if seat.failed_at is not None and not record.settled]
     looks += [(seat.failed_at or now) + backoff(seat.failures) for seat in failed]
-    poll = now + min(max((now - record.granted_at) / 4, timing.POLL_SECONDS), timing.POLL_MOST_SECONDS)
     if contest.is_open(record) and record.challenge is not None:
-        looks += [now + timing.POLL_SECONDS] if now < record.challenge.deadline else []
+        looks += [_poll(now, record.challenge.at)] if now < record.challenge.deadline else []
         looks.append(record.challenge.deadline)
     is_stuck = bool(plan.obstacles) or (isinstance(ruling, Block) and ruling.reason in STUCK)
     if plan.actions or (record.owner and not record.settled and not is_stuck):
-        looks.append(poll)
+        looks.append(_poll(now, record.granted_at))
     look = min((at for at in looks if at > now), default=None)
     return look if look is not None and look - now <= timing.LINGER_SECONDS else None
+
+
+def _poll(now: float, since: float) -> float:
+    """The next look at what has been under way since then: often at first, then less and less."""
+    return now + min(max((now - since) / 4, timing.POLL_SECONDS), timing.POLL_MOST_SECONDS)

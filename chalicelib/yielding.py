@@ -31,7 +31,14 @@ def hand_over(facts: Facts) -> Plan:
 
 
 def _ask(facts: Facts, owner: str, heir: str, notice: Notice) -> Plan:
-    """Ask, and ask again; but each try that nobody follows is an outage, so there are few."""
+    """Ask, and ask again; but each try that nobody follows is an outage, so there are few.
+
+    None is spent on an agent that is down: it would hear of it when it is up again, all at once.
+    """
+    word = facts.record.word(owner)
+    if word is not None and not word.agent:
+        text = f"AWS takes {owner} ({notice.cause.text}), and its SSM agent is down: it cannot be asked"
+        return blocked(Reason.NO_HEIR, text)
     asked = _asked(facts, owner, notice)
     if asked is not None and asked.tries >= timing.TRIES_MOST and facts.now >= _again_at(asked):
         text = f"AWS takes {owner} ({notice.cause.text}), and {heir} does not become MASTER in its place"

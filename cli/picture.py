@@ -27,7 +27,7 @@ CLEARS: Final[dict[Reason, str]] = {
     Reason.CANNOT_ACQUIRE: "Mend what the nodes name: a mount, a unit, the health command.",
     Reason.NOBODY_CLAIMS: "A node becoming MASTER: look at keepalived and its health checks on the nodes.",
     Reason.ABSURD_EPOCH: "`node.py reset` on that node, if it is wrong and not Baton's table.",
-    Reason.NO_HEIR: "A node that stays and becomes MASTER: it runs as BACKUP, speaks, its SSM agent is up.",
+    Reason.NO_HEIR: "A node that stays and becomes MASTER: it speaks as BACKUP, and both SSM agents are up.",
     Reason.BOOTING: "The fenced node being off, or its answer once it has booted.",
 }
 

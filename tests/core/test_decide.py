@@ -65,6 +65,21 @@ def test_a_deadline_that_has_passed_is_no_reason_to_look_at_once() -> None:
     assert decision.look_at is None or decision.look_at > NOW
 
 
+def test_a_challenge_is_looked_at_less_and_less_often() -> None:
+    """An owner whose agent is down has half a minute: a look each 0.5 s would be AWS's whole limit."""
+    words = (_word("a", Vrrp.MASTER, agent=False), _word("b", Vrrp.MASTER))
+    heard = words[0].sequence
+
+    def interval(age: float) -> float:
+        challenge = Challenge("a", "b", 4, NOW - age, heard, words[1].sequence, NOW - age + 33)
+        record = Record("c", words=words, epoch=3, owner="a", highest_issued=4, settled=True)
+        decision = decide(CLUSTER, replace(record, challenge=challenge), _seen())
+        assert decision.look_at is not None
+        return decision.look_at - NOW
+
+    assert [interval(age) for age in (0, 2, 8, 16, 30)] == [0.5, 0.5, 2.0, 4.0, 3.0]
+
+
 def test_a_wait_never_outlasts_the_lease() -> None:
     """A lease that runs out while its driver waits for a known moment would end the drive there."""
     words = (_word("a", Vrrp.MASTER), _word("b"))

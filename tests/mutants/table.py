@@ -1162,6 +1162,34 @@ MUTANTS = (
         "return elected",
         "warned-both",
     ),
+    Mutant(
+        "a challenge that made the owner let go ends with that",
+        CONTEST,
+        "return Keep(text, refuse=is_open(facts.record))",
+        "return Keep(text)",
+        "challenged-before-it-served",
+    ),
+    Mutant(
+        "no hand-over is asked of an agent that is down",
+        YIELDING,
+        "if word is not None and not word.agent:",
+        "if False:",
+        "warned-agent-down",
+    ),
+    Mutant(
+        "looks at a challenge grow rare",
+        DECIDE,
+        "looks += [_poll(now, record.challenge.at)] if",
+        "looks += [now + timing.POLL_SECONDS] if",
+        test="tests/core/test_decide.py::test_a_challenge_is_looked_at_less_and_less_often",
+    ),
+    Mutant(
+        "the doublings of an interval are capped",
+        ASKING,
+        "min(max(tries - 1, 0), DOUBLINGS_MOST)",
+        "max(tries - 1, 0)",
+        test="tests/core/test_asking.py",
+    ),
     *OUTER,
 )
 
