@@ -13,9 +13,12 @@ STORE = "chalicelib/store.py"
 DRIVE = "chalicelib/drive.py"
 PACE = "chalicelib/pace.py"
 ANNOUNCED = "chalicelib/announced.py"
+ANSWERS = "chalicelib/answers.py"
+DEVICES = "node_hook/devices.py"
 
 STORED = "tests/orchestrator/test_store.py::test_"
 SIGNALS = "tests/orchestrator/test_signals.py::test_"
+ANSWERED = "tests/orchestrator/test_answers.py::test_"
 CALLS = "tests/mutants/test_calls.py::test_"
 
 OUTER = (
@@ -296,5 +299,26 @@ OUTER = (
         'max(_moment(detail.get("endTime")) or at, at)',
         '_moment(detail.get("endTime")) or at',
         test=f"{SIGNALS}an_announcement_is_read_as_aws_writes_it",
+    ),
+    Mutant(
+        "an answer: not what SSM says of its delivery",
+        ANSWERS,
+        'ANSWERED: Final = frozenset({"Success", "Failed"})',
+        'ANSWERED: Final = frozenset({"Success", "Failed", "TimedOut", "Undeliverable"})',
+        test=f"{ANSWERED}no_other_status_is_an_answer",
+    ),
+    Mutant(
+        "an answer: only to this very command",
+        ANSWERS,
+        "if said.get(name) != value:",
+        "if False:",
+        test=f"{ANSWERED}an_answer_to_something_else_or_in_another_form_is_none",
+    ),
+    Mutant(
+        "the node trusts no link to a volume, only its serial number",
+        DEVICES,
+        "        if found != volume.serial:\n",
+        "        if False:\n",
+        test="tests/mutants/test_nodes.py::test_a_link_that_points_at_another_volume_is_not_trusted",
     ),
 )

@@ -183,6 +183,12 @@ def test_a_release_that_was_throttled_is_not_sent_at_once_for_ever() -> None:
     assert (calls(decision), sent(decision)) == ([], set())
 
 
+def test_a_release_has_its_time() -> None:
+    """The owner has answered already; a has fifteen seconds left."""
+    decision = decide(CLUSTER, answered_owner(unanswered(at=5)), seen())
+    assert (calls(decision), sent(decision)) == ([], set())
+
+
 def test_that_no_fence_is_allowed_is_said_also_while_it_is_asked_again() -> None:
     """The obstacle would else come and go with each Release."""
     record = answered_owner(unanswered(at=2))

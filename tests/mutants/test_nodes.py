@@ -7,11 +7,14 @@ the state of that node is looked at: is it mounted, and what does it serve.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from chalicelib.model import Answer, Attached, Code, Command, Result, Verb, Vrrp
-from node_hook import duty
+from node_hook import devices, duty
+from node_hook.config import Volume
+from node_hook.paths import Paths
 from tests.simulation import physics
 from tests.simulation.moves import begin
 from tests.simulation.scope import Scope
@@ -133,3 +136,18 @@ def test_a_hand_over_of_an_older_epoch_takes_mastership_from_nobody(world: World
     world = mount(run(run(world, Verb.RELEASE, 3), Verb.ACQUIRE, 3))
     late = run(world, Verb.HANDOVER, 1)
     assert (late.host("a").vrrp, answer(late).result) == (Vrrp.MASTER, Result.REFUSED)
+
+
+def test_a_link_that_points_at_another_volume_is_not_trusted(tmp_path: Path) -> None:
+    """Udev made it before the devices were named anew: the serial number is what counts."""
+    disk = tmp_path / "sys" / "nvme1n1" / "device"
+    disk.mkdir(parents=True)
+    (disk / "serial").write_text("vol0another\n")
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "nvme1n1").touch()
+    links = tmp_path / "by-id"
+    links.mkdir()
+    (links / "nvme-Amazon_Elastic_Block_Store_vol0ours").symlink_to(tmp_path / "dev" / "nvme1n1")
+    paths = Paths(dev=str(tmp_path / "dev"), by_id=str(links), sys_block=str(tmp_path / "sys"))
+    with pytest.raises(devices.Unverified, match="not trusted"):
+        devices.find(Volume("vol-0ours", "/srv", "xfs"), paths)
