@@ -425,7 +425,7 @@ class Record:
 
     def seat(self, node: str) -> Seat:
         """What is held of this node; an empty seat for one never seen."""
-        return next((seat for seat in self.seats if seat.node == node), Seat(node))
+        return next((seat for seat in self.seats if seat.node == node), None) or Seat(node)
 
     def word(self, node: str) -> Word | None:
         """The node's newest word, whether it came as an event or with an answer."""

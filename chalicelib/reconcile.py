@@ -109,10 +109,20 @@ def turn(cluster: Cluster, holder: str) -> Generator[Request, Reply, bool]:
     kept = yield from _keep(decision, record, seen.at)
     if kept is None:
         return False
-    if decision.actions:
-        return (yield from _act(decision, kept))
-    if decision.look_at is not None:
-        yield Wait(min(decision.look_at, _renew_at(kept)))
+    return (yield from finish(decision.actions, decision.look_at, kept))
+
+
+def finish(
+    actions: tuple[Action, ...], look_at: float | None, kept: Record
+) -> Generator[Request, Reply, bool]:
+    """How a turn ends, once what it decided is durable: it acts, or waits, or gives the lease back.
+
+    Nothing else of the turn matters from here on. Returns whether to go on.
+    """
+    if actions:
+        return (yield from _act(actions, kept))
+    if look_at is not None:
+        yield Wait(min(look_at, _renew_at(kept)))
         return True
     return not (yield GiveUp(kept))
 
@@ -145,9 +155,9 @@ def _decided(kept: Record, decided: Record) -> Record:
     return replace(kept, words=decided.words, notices=decided.notices, words_version=version)
 
 
-def _act(decision: Decision, kept: Record) -> Generator[Request, Reply, bool]:
+def _act(actions: tuple[Action, ...], kept: Record) -> Generator[Request, Reply, bool]:
     """Act, and record what became of it. Returns whether the lease still holds."""
-    done = yield Act(decision.actions, kept)
+    done = yield Act(actions, kept)
     if not isinstance(done, tuple):
         raise TypeError("Act is answered with a tuple of Done")
     return (yield Persist(progress.note(kept, done))) is not None

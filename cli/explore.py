@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import gc
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from tests.simulation.explore import Found
+
+PROGRESS_SECONDS = 10.0
+"""How often a long exploration says how far it is."""
 
 
 @click.command(short_help="Explore named scopes to their end: every interleaving.")
@@ -16,6 +25,7 @@ def command(names: tuple[str, ...], listing: bool) -> None:
     A broken guarantee comes with a shortest story that leads to it, and exit status 1.
     """
     from tests.simulation.explore import explore
+    from tests.simulation.pool import forget
     from tests.simulation.scopes import CI, SCOPES
 
     unknown = [name for name in names if name not in SCOPES]
@@ -28,10 +38,28 @@ def command(names: tuple[str, ...], listing: bool) -> None:
     gc.disable()  # nothing is freed while a scope is explored, and looking for it takes a third
     broken = False
     for scope in [SCOPES[name] for name in names] or CI:
-        found = explore(scope)
+        forget()
+        found = explore(scope, report=_progress())
         click.echo(found.line())
         for label in found.trace:
             click.echo(f"    {label}")
         broken |= found.broken is not None
     if broken:
         raise SystemExit(1)
+
+
+def _progress() -> Callable[[Found, int], None]:
+    """Says now and then how far an exploration is; nobody knows how far it has to go."""
+    told = time.monotonic()
+
+    def report(found: Found, waiting: int) -> None:
+        nonlocal told
+        if time.monotonic() - told >= PROGRESS_SECONDS:
+            told = time.monotonic()
+            click.echo(
+                f"{found.scope}: {found.states:,} states, {waiting:,} of them not yet looked at, "
+                f"{found.seconds:.0f} s",
+                err=True,
+            )
+
+    return report

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from chalicelib.model import Action, Cluster, Observation, Record, Word
 from tests.contract.ports import Told
-from tests.simulation import physics
+from tests.simulation import physics, store
 from tests.simulation.drivers import _perform as perform
 from tests.simulation.instant import _ec2 as endings
 from tests.simulation.moves import begin
@@ -70,19 +70,19 @@ class Simulated:
         return self._world.record
 
     def accept(self, word: Word) -> bool:
-        before, self._world = self._world, physics.accept(self._world, word)
+        before, self._world = self._world, store.accept(self._world, word)
         return self._world is not before
 
     def take(self, holder: str) -> Record | None:
-        self._world, taken = physics.take(self._world, self._world.record, holder)
+        self._world, taken = store.take(self._world, self._world.record, holder)
         return taken
 
     def persist(self, record: Record) -> Record | None:
         assert record.lease is not None
-        self._world, kept = physics.persist(self._world, record, record.lease.holder)
+        self._world, kept = store.persist(self._world, record, record.lease.holder)
         return kept
 
     def give_up(self, record: Record) -> bool:
         assert record.lease is not None
-        self._world, given = physics.give_up(self._world, record, record.lease.holder)
+        self._world, given = store.give_up(self._world, record, record.lease.holder)
         return given

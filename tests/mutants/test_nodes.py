@@ -17,8 +17,9 @@ from node_hook.config import Volume
 from node_hook.paths import Paths
 from tests.simulation import physics
 from tests.simulation.moves import begin
+from tests.simulation.pool import forget
 from tests.simulation.scope import Scope
-from tests.simulation.world import Mail, World, forget
+from tests.simulation.world import Mail, World
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from chalicelib import timing
 from tests.simulation import physics
 from tests.simulation.drivers import tidy
 from tests.simulation.moves import begin, moves
+from tests.simulation.pool import forget
 from tests.simulation.scope import Scope, is_done
-from tests.simulation.world import World, forget
+from tests.simulation.world import World
 
 STEPS_MOST = 3_000
 """Moves of one hand-over, with all its heartbeats: more means that somebody runs in circles."""

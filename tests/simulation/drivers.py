@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from chalicelib import timing
-from chalicelib.model import Observation, Outcome, Send
+from chalicelib.model import Lease, Observation, Outcome, Record, Send
 from chalicelib.progress import Done
-from chalicelib.reconcile import Act, GiveUp, Load, Observe, Persist, Reply, Take, Tell, Wait
-from tests.simulation import physics
+from chalicelib.reconcile import Act, GiveUp, Load, Observe, Persist, Reply, Request, Take, Tell, Wait
+from tests.simulation import physics, store
+from tests.simulation.effects import effect
+from tests.simulation.pool import intern
 from tests.simulation.scope import Scope, Step
-from tests.simulation.world import Driver, Late, World, intern, request
+from tests.simulation.world import Driver, Late, World, request
+
+SLEEPS = Record("", lease=Lease("", float("inf")), version=-1, words_version=-1)
+"""What a driver that waits keeps: it looks at nothing but its lease, and at nothing then."""
+
+TOUCHES = "record hosts cloud drivers left"
+"""What a driver's step reads or changes."""
 
 
 def spawn(scope: Scope, world: World) -> World:
@@ -34,7 +41,7 @@ def tidy(world: World) -> World:
     if world.drivers:
         return world
     record = world.record
-    wanted = {a.id for seat in record.seats for a in seat.asked if a.answer is None}
+    wanted = physics.wanted(record)
     answers = tuple(pair for pair in world.cloud.answers if pair[0] in wanted)
     return world.with_(
         record=replace(record, version=0, words_version=0),
@@ -48,12 +55,11 @@ def drive(scope: Scope, world: World, driver: Driver, *, outcome: str = "") -> S
     if isinstance(asked, Act):
         return _act(scope, world, driver, asked, outcome)
     label = f"{driver.holder} {type(asked).__name__}"
-    return Step(label, "", partial(_reply, scope, world, driver, asked))
+    return Step(label, "", effect(TOUCHES, _reply, scope, world, driver))
 
 
-def _reply(scope: Scope, world: World, driver: Driver, asked: Any) -> World:
-    if isinstance(asked, Wait):
-        return world.with_driver(replace(driver, wakes_at=asked.until))
+def _reply(scope: Scope, world: World, driver: Driver) -> World:
+    asked = request(scope.cluster, driver)
     world, reply = _answer(world, driver, asked)
     return told(scope, world, driver, reply)
 
@@ -62,9 +68,9 @@ def _answer(world: World, driver: Driver, asked: Any) -> tuple[World, Reply]:
     if isinstance(asked, Load):
         return world, world.record
     if isinstance(asked, Persist):
-        return physics.persist(world, asked.record, driver.holder)
+        return store.persist(world, asked.record, driver.holder)
     if isinstance(asked, GiveUp):
-        return physics.give_up(world, asked.record, driver.holder)
+        return store.give_up(world, asked.record, driver.holder)
     raise TypeError(f"no answer to {asked}")
 
 
@@ -77,20 +83,35 @@ def told(scope: Scope, world: World, driver: Driver, reply: Reply) -> World:
         asked = request(scope.cluster, driver)
     if asked is False:
         return tidy(world.with_driver(driver, gone=True))
+    if isinstance(asked, Wait):  # the clock is all it touches: it sleeps at once
+        return world.with_driver(replace(_ending(driver, asked), wakes_at=asked.until))
     if isinstance(asked, Take):
-        world, taken = physics.take(world, asked.record, driver.holder)
+        world, taken = store.take(world, asked.record, driver.holder)
         return told(scope, world, driver, taken)
     if asked is True:
-        driver = replace(driver, taken=True, replies=())
+        driver = replace(driver, taken=True, replies=(), ends=None)
         return told(scope, world, driver, world.record)
     if isinstance(asked, Observe):
         return told(scope, world, driver, physics.observe(world, scope.cluster))
     if isinstance(asked, Load):
         return told(scope, world, driver, world.record)
     if isinstance(asked, Persist) and _commutes(world, reply):
-        world, kept = physics.persist(world, asked.record, driver.holder)
+        world, kept = store.persist(world, asked.record, driver.holder)
         return told(scope, world, driver, kept)
-    return world.with_driver(driver)
+    return world.with_driver(_ending(driver, asked))
+
+
+def _ending(driver: Driver, asked: Request | bool) -> Driver:
+    """A driver whose turn is nearly over, without what it looked at before."""
+    if isinstance(asked, Act):
+        return replace(driver, ends=(asked.actions, None, asked.record), replies=())
+    if isinstance(asked, Wait):
+        return replace(driver, ends=((), asked.until, SLEEPS), replies=())
+    if isinstance(asked, GiveUp):
+        held = asked.record
+        known = Record(held.cluster, version=held.version, words_version=held.words_version)
+        return replace(driver, ends=((), None, known), replies=())
+    return driver
 
 
 def _commutes(world: World, reply: Reply) -> bool:
@@ -111,11 +132,14 @@ def _act(scope: Scope, world: World, driver: Driver, asked: Act, outcome: str) -
     action = asked.actions[len(driver.done)]
     label = f"{driver.holder} {action_text(action)}"
     label = f"{label} ({outcome})" if outcome else label
-    make = partial(_acted, scope, world, driver, asked, outcome)
+    make = effect(TOUCHES, _acted, scope, world, driver, outcome)
     return Step(label, KINDS.get(outcome, ""), make)
 
 
-def _acted(scope: Scope, world: World, driver: Driver, asked: Act, outcome: str) -> World:
+def _acted(scope: Scope, world: World, driver: Driver, outcome: str) -> World:
+    asked = request(scope.cluster, driver)
+    if not isinstance(asked, Act):
+        raise TypeError(f"{driver.holder} does not act: {asked}")
     action = asked.actions[len(driver.done)]
     if not _is_intended(asked, action):
         raise physics.Broken("S9", f"{action_text(action)} without a durable intent")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from tests.simulation import physics
+from tests.simulation.canonical import canonical
 from tests.simulation.moves import begin, moves
-from tests.simulation.scope import Scope, is_done
-from tests.simulation.world import World
+from tests.simulation.reduction import Budgets, fewer
+from tests.simulation.scope import Scope, Step, is_done
+from tests.simulation.world import MARK, World
 
 
 @dataclass
@@ -34,60 +37,89 @@ class Found:
         )
 
 
-def explore(scope: Scope, *, states_most: int = 50_000_000) -> Found:
+def explore(
+    scope: Scope,
+    *,
+    states_most: int = 100_000_000,
+    whole: bool = False,
+    report: Callable[[Found, int], None] = lambda found, waiting: None,
+) -> Found:
     """Breadth first, so that a broken guarantee comes with a shortest story.
 
     Each path ends settled (or blocked where the scope allows it) within the scope's horizon of
     virtual time, or L1 is broken: so a settled state is reachable from every state (L2), on every
-    path.
+    path. `whole`: all orders, also those of which one suffices.
+    `report` is told after each layer: what was found, and how many states wait.
     """
     found = Found(scope.name)
     began = time.perf_counter()
-    first = begin(scope)
-    parents: dict[tuple[int, ...], tuple[tuple[int, ...], str] | None] = {first.key(): None}
-    layer: list[World] = [first]
+    search = Search(scope, found, moves if whole else fewer)
+    layer = [search.first]
     while layer and found.broken is None:
-        layer = _layer(scope, layer, parents, found)
-        if len(parents) > states_most:
+        layer = search.layer(layer)
+        found.states = len(search.parents)
+        found.seconds = time.perf_counter() - began
+        if found.states > states_most:
             raise RuntimeError(f"{scope.name}: more than {states_most:,} states")
-    found.states = len(parents)
-    found.seconds = time.perf_counter() - began
+        report(found, len(layer))
     return found
 
 
-def _layer(
-    scope: Scope,
-    layer: list[World],
-    parents: dict[tuple[int, ...], tuple[tuple[int, ...], str] | None],
-    found: Found,
-) -> list[World]:
-    following: list[World] = []
-    for world in layer:
-        if is_done(scope, world):
-            found.settled += 1
-        label = "time passes"
-        try:
-            for step in moves(scope, world):
-                label = step.label
-                found.edges += 1
-                found.kinds[step.kind] += 1
-                key = step.world.key()
-                if key not in parents:
-                    physics.check(step.world)
-                    parents[key] = (world.key(), step.label)
-                    following.append(step.world)
-        except physics.Broken as broken:
-            found.broken = broken
-            found.trace = (*_story(parents, world.key()), label)
-            return []
-    return following
+class Search:
+    """An exploration under way: every state's key, and the key of the one that it was met from."""
 
+    def __init__(
+        self, scope: Scope, found: Found, possible: Callable[[Scope, World], Iterator[Step]]
+    ) -> None:
+        self._scope = scope
+        self._found = found
+        self._possible = possible
+        self._budgets = Budgets()
+        self.first = canonical(begin(scope))
+        self.parents: dict[bytes, bytes] = {self.first.key(): b""}
 
-def _story(
-    parents: dict[tuple[int, ...], tuple[tuple[int, ...], str] | None], key: tuple[int, ...]
-) -> tuple[str, ...]:
-    labels: list[str] = []
-    while (parent := parents[key]) is not None:
-        key, label = parent
-        labels.append(label)
-    return tuple(reversed(labels))
+    def layer(self, worlds: list[World]) -> list[World]:
+        """Every world that one move leads to from these, and that was not met before."""
+        following: list[World] = []
+        for world in worlds:
+            self._found.settled += is_done(self._scope, world)
+            label = "time passes"
+            try:
+                for step in self._possible(self._scope, world):
+                    label = step.label
+                    self._meet(world, step, following)
+            except physics.Broken as broken:
+                self._found.broken = broken
+                self._found.trace = (*self._story(world.key()), label)
+                return []
+        return following
+
+    def _meet(self, world: World, step: Step, following: list[World]) -> None:
+        self._found.edges += 1
+        self._found.kinds[step.kind] += 1
+        after = canonical(step.world, world)
+        key = after.key()
+        if key in self.parents:
+            return
+        physics.check(after)
+        rest = key[:-MARK]
+        above = self._budgets.above(after.left, key[-MARK:])
+        if any(rest + mark in self.parents for mark in above):
+            return
+        self.parents[key] = world.key()
+        following.append(after)
+
+    def _story(self, end: bytes) -> tuple[str, ...]:
+        """The moves that lead to a state: its ancestors are known, each a move from the next."""
+        keys = [end]
+        while self.parents[keys[-1]]:
+            keys.append(self.parents[keys[-1]])
+        world, labels = self.first, []
+        for key in reversed(keys[:-1]):
+            step = next(s for s in self._possible(self._scope, world) if self._leads(world, s, key))
+            labels.append(step.label)
+            world = canonical(step.world, world)
+        return tuple(labels)
+
+    def _leads(self, world: World, step: Step, key: bytes) -> bool:
+        return canonical(step.world, world).key() == key

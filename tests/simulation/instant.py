@@ -4,36 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 
 from chalicelib.model import Attached, Power, Word
-from tests.simulation import physics
+from tests.simulation import physics, store
 from tests.simulation.drivers import drive, spawn
-from tests.simulation.scope import Scope, Step
+from tests.simulation.effects import effect
+from tests.simulation.pool import intern
+from tests.simulation.scope import Scope, Step, has_devices
 from tests.simulation.world import At, Mail, World
 
 
-def instant(scope: Scope, world: World) -> Iterator[Step]:
-    """What somebody can do right now, without any fault."""
+def instant(scope: Scope, world: World, words: tuple[Word, ...] | None = None) -> Iterator[Step]:
+    """What somebody can do right now, without any fault. `words`: those that may arrive; all, if None."""
     for driver in world.drivers:
-        if driver.wakes_at is None:
+        if driver.is_awake:
             yield drive(scope, world, driver)
-    for word in dict.fromkeys(world.bus):
-        label = f"{word.node} {word.state.value} reaches Baton"
-        yield Step(label, "", partial(_arrives, scope, world, word))
+    for word in dict.fromkeys(world.bus if words is None else words):
+        yield arrival(scope, world, word)
     for mail in world.cloud.mail:
         host = world.host(mail.command.node)
         if host.runs and host.agent:
-            yield Step(told_to(mail), "", partial(physics.deliver, world, mail))
+            yield Step(told_to(mail), "", effect("hosts cloud bus", physics.deliver, world, mail))
     for host in world.hosts:
-        if host.acquiring and host.runs and _has_devices(scope, world, host.name):
-            yield Step(f"{host.name} mounts", "", partial(physics.mount, world, host))
+        if host.acquiring and host.runs and has_devices(scope, world, host.name):
+            yield Step(f"{host.name} mounts", "", effect("hosts cloud bus", physics.mount, world, host))
     yield from _ec2(world)
 
 
-def _has_devices(scope: Scope, world: World, name: str) -> bool:
-    here = {a.volume for a in world.cloud.attachments if a.node == name and a.state is Attached.ATTACHED}
-    return here >= set(scope.volumes)
+def arrival(scope: Scope, world: World, word: Word) -> Step:
+    """A word under way reaches the record."""
+    label = f"{word.node} {word.state.value} reaches Baton"
+    return Step(label, "", effect("record drivers bus", _arrives, scope, world, word))
 
 
 def told_to(mail: Mail) -> str:
@@ -57,7 +58,7 @@ def _attachments(world: World, attachments: tuple[At, ...]) -> World:
 
 
 def arrive(scope: Scope, world: World, word: Word) -> World:
-    accepted = physics.accept(world, word)
+    accepted = store.accept(world, word)
     return spawn(scope, accepted) if accepted is not world else world
 
 
@@ -69,13 +70,13 @@ def _ec2(world: World) -> Iterator[Step]:
         if at.state is Attached.ATTACHING:
             here = tuple(sorted((*others, at._replace(state=Attached.ATTACHED))))
             label = f"{at.volume} is attached to {at.node}"
-            yield Step(label, "", partial(_attachments, world, here))
+            yield Step(label, "", effect("cloud", _attachments, world, intern(here)))
         if at.state is not Attached.DETACHING:
             continue
         host = world.host(at.node)
         if not host.mounted or host.power.is_off:
             label = f"{at.volume} is off {at.node}"
-            yield Step(label, "", partial(_attachments, world, others))
+            yield Step(label, "", effect("cloud", _attachments, world, intern(others)))
     for host in world.hosts:
         if host.power is Power.STOPPING and not cloud.sticks:
-            yield Step(f"{host.name} is stopped", "", partial(physics.power_off, world, host))
+            yield Step(f"{host.name} is stopped", "", effect("hosts", physics.power_off, world, host))

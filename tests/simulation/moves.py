@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from chalicelib.model import Record, Vrrp
-from tests.simulation import faults, passing, physics
+from tests.simulation import faults, passing, physics, store
 from tests.simulation.drivers import spawn, tidy
 from tests.simulation.instant import instant
 from tests.simulation.scope import SWEEP_SECONDS, Scope, Step, is_done
@@ -40,7 +40,7 @@ def begin(scope: Scope) -> World:
         state = Vrrp.MASTER if scope.adopted and name == scope.nodes[0] else Vrrp.BACKUP
         world = world.with_host(replace(world.host(name), vrrp=state))
         world, word = physics.say(world, world.host(name))
-        world = physics.accept(world, word)
+        world = store.accept(world, word)
     return _settled(scope, world) if scope.adopted else world
 
 
@@ -67,6 +67,5 @@ def moves(scope: Scope, world: World) -> Iterator[Step]:
         if not passing.script_waits(scope, world) and not (scope.rests and is_done(scope, world)):
             yield from passing.later(scope, world, "")
     elif world.left.slow:
-        slower = world.with_(left=replace(world.left, slow=world.left.slow - 1))
-        yield from passing.later(scope, slower, "slow")
+        yield from passing.later(scope, faults.spend(world, "slow"), "slow")
     yield from faults.faults(scope, world)

@@ -11,6 +11,8 @@ from chalicelib.model import Attached, Power, Vrrp
 from node_hook import duty
 from tests.simulation import physics
 from tests.simulation.drivers import spawn, told
+from tests.simulation.effects import effect
+from tests.simulation.pool import intern
 from tests.simulation.scope import SWEEP_SECONDS, Scope, Step, is_done
 from tests.simulation.world import START, At, Host, World
 
@@ -37,8 +39,8 @@ def script(scope: Scope, world: World, *, quiet: bool) -> Iterator[Step]:
     if line[0] == "~" and not quiet:
         return
     if line[0] in ("~", "?"):
-        line = line[1:]
-    yield Step(" ".join(line), "", partial(happen, played, line))
+        line = intern(line[1:])
+    yield Step(" ".join(line), "", effect("hosts cloud bus", happen, played, line))
 
 
 def happen(world: World, line: tuple[str, ...]) -> World:
@@ -99,7 +101,8 @@ def _shut_down(world: World, host: Host) -> World:
 def later(scope: Scope, world: World, kind: str) -> Iterator[Step]:
     """Time passes to the next moment at which something is due."""
     moments = [world.sweep_at]
-    moments += [d.wakes_at for d in world.drivers if d.wakes_at is not None]
+    moments += [at for d in world.drivers for at in (d.wakes_at, d.frozen_until) if at is not None]
+    moments += [world.cloud.stale_until] if world.cloud.stale_until is not None else []
     moments += [h.next_beat for h in world.hosts if h.power is Power.RUNNING and not h.hung]
     moments += [h.boots_at for h in world.hosts if h.boots_at is not None]
     moments += [h.acquiring.command.deadline for h in world.hosts if h.acquiring]
@@ -119,6 +122,11 @@ def _pass(scope: Scope, world: World, until: float) -> World:
 
 def due(scope: Scope, world: World) -> World:
     """What is due at this moment: drivers wake, hosts boot, beat and elect, the sweep runs."""
+    if world.cloud.stale_until is not None and world.cloud.stale_until <= world.now:
+        world = world.with_(cloud=replace(world.cloud, shown=None, stale_until=None))
+    for driver in world.drivers:
+        if driver.frozen_until is not None and driver.frozen_until <= world.now:
+            world = world.with_driver(replace(driver, frozen_until=None))
     for driver in world.drivers:
         if driver.wakes_at is not None and driver.wakes_at <= world.now:
             awake = replace(driver, wakes_at=None)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from chalicelib.model import Cluster, Vrrp
-from tests.simulation.world import Left, World, intern
+from chalicelib.model import Attached, Cluster, Vrrp
+from tests.simulation.pool import intern
+from tests.simulation.world import Left, World
 
 SWEEP_SECONDS = 60.0
 """How often the sweep runs."""
@@ -80,4 +81,11 @@ def is_done(scope: Scope, world: World, *, scripted: bool = True) -> bool:
     masters = [h.name for h in world.hosts if h.vrrp is Vrrp.MASTER and h.runs]
     elected = masters == [owner.name] or (not masters and not scope.elects)
     serves = owner.mounted and owner.memory.serving == record.epoch and owner.runs
-    return serves and elected and world.cloud.holder == owner.name
+    holds = world.cloud.holder == owner.name and has_devices(scope, world, owner.name)
+    return serves and elected and holds
+
+
+def has_devices(scope: Scope, world: World, name: str) -> bool:
+    """Whether every volume is attached to this node, and nowhere on its way."""
+    here = {a.volume for a in world.cloud.attachments if a.node == name and a.state is Attached.ATTACHED}
+    return here >= set(scope.volumes)

@@ -39,7 +39,7 @@ from pathlib import Path
 from chalicelib.model import FencePolicy, Power
 from chalicelib.reconcile import Act
 from chalicelib.record_items import with_confirmed
-from tests.simulation import physics
+from tests.simulation import physics, store
 from tests.simulation.drivers import action_text, drive, spawn, tidy
 from tests.simulation.instant import instant
 from tests.simulation.moves import begin
@@ -151,7 +151,7 @@ def _happen(teller: Teller, words: list[str]) -> Iterator[str]:
             teller.world = teller.world.with_(record=replace(told, words_version=told.words_version + 1))
             teller.world = spawn(teller.scope, teller.world)
         case [name, "warned", seconds]:
-            warned = physics.warn(teller.world, name, float(seconds))
+            warned = store.warn(teller.world, name, float(seconds))
             teller.world = spawn(teller.scope, warned)
         case ["pause" | "resume" as word]:
             settings = [pair for pair in teller.scope.settings if pair[0] != "paused"]
@@ -191,7 +191,7 @@ def _run(teller: Teller) -> Iterator[str]:
 def _possible(teller: Teller) -> Iterator[Step]:
     """What can happen now, drivers first, less what the story holds back."""
     for driver in teller.world.drivers:
-        if driver.wakes_at is None:
+        if driver.is_awake:
             asked = request(teller.scope.cluster, driver)
             outcome = teller.calls.pop(0) if teller.calls and isinstance(asked, Act) else ""
             outcome = "" if outcome == "done" else outcome

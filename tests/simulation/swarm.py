@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from chalicelib.model import FencePolicy, Power, Vrrp
 from tests.simulation import physics
-from tests.simulation import world as worlds
 from tests.simulation.moves import begin, moves
 from tests.simulation.passing import happen
+from tests.simulation.pool import forget
 from tests.simulation.scope import Scope, Step, is_done
 from tests.simulation.world import Left, World
 
@@ -29,7 +29,7 @@ HEAL_STEPS = 6_000
 """A bound for the second phase: more moves in its time mean that somebody runs in circles."""
 
 BEFALLS = ("off", "boots", "hangs", "thaws", "agent-dies", "agent-up", "shuts-down", "FAULT", "BACKUP")
-KINDS = ("death", "copy", "loss", "double", "unknown", "throttle", "slow", "late")
+KINDS = ("death", "copy", "loss", "double", "unknown", "throttle", "slow", "late", "pause", "stale")
 
 
 @dataclass
@@ -49,7 +49,7 @@ class History:
 
 def run(seed: int, *, keep: frozenset[int] | None = None) -> History:
     """The history of a seed. `keep`: the numbers of the faults that happen, None for all."""
-    worlds.forget()
+    forget()
     dice = random.Random(seed)
     history = History(seed)
     scope = _scope(dice)
@@ -78,7 +78,7 @@ def _scope(dice: random.Random) -> Scope:
     nodes = ("a", "b", "c")[: dice.choice((2, 2, 3))]
     volumes = ("v", "w")[: dice.choice((1, 1, 2))]
     fence = dice.choice((FencePolicy.STOP, FencePolicy.STOP, FencePolicy.NONE))
-    plenty = Left(99, 99, 99, 99, 99, 99, 99, 99)
+    plenty = Left(*[99] * len(fields(Left)))
     return Scope(
         "swarm",
         "",
@@ -122,7 +122,9 @@ def _fault(dice: random.Random, scope: Scope, world: World, rates: dict[str, flo
 def _heal(dice: random.Random, history: History, scope: Scope, world: World) -> None:
     """No more faults; hosts thaw, agents come up, what is off is started: it must settle."""
     history.labels.append("-        heal")
-    world = world.with_(left=Left(), cloud=replace(world.cloud, sticks=False, late=()))
+    world = world.with_(
+        left=Left(), cloud=replace(world.cloud, sticks=False, late=(), shown=None, stale_until=None)
+    )
     for host in world.hosts:
         well = replace(host, hung=False, agent=True)
         world = world.with_host(well)

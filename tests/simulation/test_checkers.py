@@ -21,12 +21,12 @@ from chalicelib.model import (
     Vrrp,
     Word,
 )
-from chalicelib.reconcile import Act
-from tests.simulation import drivers, physics
+from tests.simulation import drivers, physics, store
 from tests.simulation.explore import explore
 from tests.simulation.moves import begin
+from tests.simulation.pool import forget
 from tests.simulation.scope import Scope, is_done
-from tests.simulation.world import At, Driver, Mail, World, forget
+from tests.simulation.world import At, Driver, Mail, World
 
 SCOPE = Scope("checkers", "")
 
@@ -44,7 +44,7 @@ def _driven(world: World) -> World:
 
 
 def _persist(world: World, record: Record) -> None:
-    physics.persist(world, replace(record, version=world.record.version), "d0")
+    store.persist(world, replace(record, version=world.record.version), "d0")
 
 
 def test_s1_rejects_two_that_have_mounted(world: World) -> None:
@@ -84,9 +84,9 @@ def test_s4_rejects_a_command_older_than_one_that_was_executed(world: World) -> 
 
 def test_s9_rejects_a_call_that_was_not_recorded(world: World) -> None:
     """The intent is not in the record that was persisted."""
-    act = Act((Detach("v", "b"),), _driven(world).record)
+    driver = Driver("d0", taken=True, ends=((Detach("v", "b"),), None, _driven(world).record))
     with pytest.raises(physics.Broken, match=r"^S9"):
-        drivers._acted(SCOPE, world, Driver("d0", taken=True), act, "")
+        drivers._acted(SCOPE, world, driver, "")
 
 
 def test_s10_rejects_an_address_taken_from_who_serves(world: World) -> None:
@@ -128,21 +128,21 @@ def test_s5_nobody_else_can_write(world: World) -> None:
     expired = world.with_(record=replace(record, lease=Lease("d0", world.now)))
     older = world.with_(record=replace(record, version=record.version + 1))
     for changed in (others, expired, older):
-        after, kept = physics.persist(changed, replace(record, epoch=9, highest_issued=9), "d0")
+        after, kept = store.persist(changed, replace(record, epoch=9, highest_issued=9), "d0")
         assert kept is None
         assert after.record == changed.record
 
 
 def test_s6_of_two_drivers_one_has_the_lease(world: World) -> None:
     """The second is refused to the last moment, and gets it right after."""
-    world, first = physics.take(world, world.record, "d0")
+    world, first = store.take(world, world.record, "d0")
     assert first is not None
     assert first.lease is not None
     last = world.with_(now=first.lease.until)
     for moment in (world, last):
-        after, second = physics.take(moment, moment.record, "d1")
+        after, second = store.take(moment, moment.record, "d1")
         assert (after, second) == (moment, None)
-    _, later = physics.take(world.with_(now=first.lease.until + 0.001), first, "d1")
+    _, later = store.take(world.with_(now=first.lease.until + 0.001), first, "d1")
     assert later is not None
     assert later.lease is not None
     assert later.lease.holder == "d1"
@@ -150,18 +150,25 @@ def test_s6_of_two_drivers_one_has_the_lease(world: World) -> None:
 
 def test_s6_a_driver_gives_no_other_drivers_lease_away(world: World) -> None:
     """Its own was over, and somebody took it."""
-    world, first = physics.take(world, world.record, "d0")
+    world, first = store.take(world, world.record, "d0")
     assert first is not None
     late = world.with_(now=world.now + 31)
-    late, second = physics.take(late, late.record, "d1")
+    late, second = store.take(late, late.record, "d1")
     assert second is not None
-    after, _ = physics.give_up(late, first, "d0")
+    after, _ = store.give_up(late, first, "d0")
     assert after.record.lease == second.lease
+
+
+def _with_volume_at(world: World, node: str) -> World:
+    at = (At("v", node, "/dev/sdf", Attached.ATTACHED),) if node else ()
+    return world.with_(cloud=replace(world.cloud, attachments=at))
 
 
 STRAYS: dict[str, Callable[[World], World]] = {
     "the address went to another node": lambda w: w.with_(cloud=replace(w.cloud, holder="b")),
     "the address is nowhere": lambda w: w.with_(cloud=replace(w.cloud, holder=None)),
+    "the volume is at another node": lambda w: _with_volume_at(w, "b"),
+    "the volume is nowhere": lambda w: _with_volume_at(w, ""),
     "the owner has unmounted": lambda w: w.with_host(replace(w.host("a"), mounted=False)),
     "the owner serves another epoch": lambda w: w.with_host(
         replace(w.host("a"), memory=replace(w.host("a").memory, serving=7))
@@ -197,7 +204,7 @@ def test_s8_whatever_their_order_the_newest_word_of_each_node_stands(world: Worl
     for order in permutations([*said, said[1]]):
         after = world
         for word in order:
-            after = physics.accept(after, word)
+            after = store.accept(after, word)
         states = {w.node: (w.state, w.sequence) for w in after.record.words}
         assert states == {"a": (Vrrp.MASTER, later + 2), "b": (Vrrp.BACKUP, newest["b"])}
 

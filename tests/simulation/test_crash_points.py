@@ -15,4 +15,4 @@ def test_the_sweep_settles_whatever_a_dead_driver_left(scope: Scope) -> None:
     kills = 0
     while survive(scope, kills).killed:
         kills += 1
-    assert kills >= 5
+    assert kills >= 4  # of a refused challenge: load, two commands, the outcomes

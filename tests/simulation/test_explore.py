@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.simulation.explore import explore
+from tests.simulation.pool import forget
 from tests.simulation.scope import Scope
 from tests.simulation.scopes import CI, LONG
-from tests.simulation.world import forget
 
 
 @pytest.fixture(autouse=True)

@@ -9,45 +9,16 @@ fed with them, which is how a generator can be copied.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, field, fields
-from functools import cache
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass, field
+from operator import itemgetter
+from struct import Struct
+from typing import Any, NamedTuple
 
-from chalicelib.model import Answer, Attached, Cluster, Command, Mutation, Power, Record, Vrrp, Word
+from chalicelib.model import Action, Answer, Attached, Cluster, Command, Mutation, Power, Record, Vrrp, Word
 from chalicelib.progress import Done
-from chalicelib.reconcile import Load, Reply, Request, Take, turn
+from chalicelib.reconcile import Load, Reply, Request, Take, finish, turn
 from node_hook import duty
-
-T = TypeVar("T")
-_POOL: dict[Any, Any] = {}
-_KNOWN: dict[int, Any] = {}
-_PLAIN = (int, float, str, bool, type(None))
-
-
-def intern(value: T) -> T:
-    """The one object that stands for this value: by structure, and parts already known by identity.
-
-    Hashing a record anew costs more than all that is done to it; here only what changed is hashed.
-    """
-    if isinstance(value, _PLAIN) or id(value) in _KNOWN:
-        return value
-    if isinstance(value, tuple):
-        parts = tuple(map(intern, value))
-    else:
-        kind: Any = type(value)
-        parts = tuple(intern(getattr(value, name)) for name in _names(kind))
-    key = (type(value), *(p if isinstance(p, _PLAIN) else id(p) for p in parts))
-    found: T = _POOL.setdefault(key, value)
-    if found is value and isinstance(value, tuple) and type(value) is tuple:
-        found = _POOL[key] = parts  # type: ignore[assignment]
-    _KNOWN[id(found)] = found
-    return found
-
-
-@cache
-def _names(kind: Any) -> tuple[str, ...]:
-    return tuple(f.name for f in fields(kind))
-
+from tests.simulation.pool import cache, intern, numbers, remember
 
 START = 1000.0
 """When worlds begin, POSIX seconds: late enough for words that are older than they may be."""
@@ -126,6 +97,7 @@ class Cloud:
     """Stops stay in `stopping`."""
     shown: tuple[At, ...] | None = None
     """Attachments that Describes show although they are others by now; None if none are stale."""
+    stale_until: float | None = None
     boot_seconds: float = 8.0
     """From EC2's `running` to the host's first word."""
 
@@ -140,7 +112,14 @@ class Driver:
     done: tuple[Done, ...] = ()
     """Outcomes of the actions of one Act, as far as they were performed."""
     wakes_at: float | None = None
-    paused: bool = False
+    frozen_until: float | None = None
+    ends: tuple[tuple[Action, ...], float | None, Record] | None = None
+    """How its turn ends, if only that matters of it any more; `replies` are those since then."""
+
+    @property
+    def is_awake(self) -> bool:
+        """Whether it can move before time passes."""
+        return self.wakes_at is None and self.frozen_until is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +131,19 @@ class Left:
     losses: int = 0
     unknowns: int = 0
     throttles: int = 0
-    pauses: int = 0
     slow: int = 0
     doubles: int = 0
+    lates: int = 0
+    pauses: int = 0
+    stales: int = 0
+
+
+_MOMENTS: dict[Any, int] = cache()
+_KEY = Struct("<7I")
+MARK = 4
+"""Bytes at the end of a world's key that stand for the faults that are left."""
+
+_interned = itemgetter(1, 2, 3, 4, 5, 7)
 
 
 class World(NamedTuple):
@@ -171,9 +160,11 @@ class World(NamedTuple):
     left: Left
     sweep_at: float
 
-    def key(self) -> tuple[Any, ...]:
-        """What tells this world from every other, as long as the pool lives."""
-        return tuple(p if isinstance(p, _PLAIN) else id(p) for p in self)
+    def key(self) -> bytes:
+        """What tells this world from every other, as long as the pool lives: small, for millions."""
+        moment = (self.now, self.played, self.sweep_at)
+        number = _MOMENTS.setdefault(moment, len(_MOMENTS))
+        return _KEY.pack(number, *numbers(_interned(self)))
 
     def host(self, name: str) -> Host:
         """A host by name."""
@@ -203,38 +194,47 @@ def volume_is_at(world: World, name: str) -> bool:
     return any(a.node == name and a.state is not Attached.ATTACHING for a in world.cloud.attachments)
 
 
-_REQUESTS: dict[tuple[Any, ...], Request | bool] = {}
+_REQUESTS = cache()
+_STANDING = cache()
+"""Generators as they stand, by the state of the driver that one of them is: to be used up by who
+goes on from there first; whoever comes later runs one anew."""
 
 
 def request(cluster: Cluster, driver: Driver) -> Request | bool:
     """What a driver asks for next; True if its turn is over and another begins, False if it ends.
 
-    The real generator is run anew on the replies so far.
+    The real generator is given the replies so far.
     """
-    key = (id(cluster), driver.taken, driver.holder, *map(id, driver.replies))
-    if key not in _REQUESTS:
-        _REQUESTS[key] = _replay(cluster, driver)
-    return _REQUESTS[key]
-
-
-def forget() -> None:
-    """Empty the pools: worlds from before must not be used with worlds from after."""
-    _POOL.clear()
-    _KNOWN.clear()
-    _REQUESTS.clear()
-
-
-def _replay(cluster: Cluster, driver: Driver) -> Request | bool:
     if not driver.taken:
         return _before(driver)
-    steps: Generator[Request, Reply, bool] = turn(cluster, driver.holder)
+    key = (id(cluster), driver.holder, id(driver.ends), *map(id, driver.replies))
+    asked: Request | bool | None = _REQUESTS.get(key)
+    if asked is None:
+        asked = _ask(cluster, driver, key)
+        remember(_REQUESTS, key, asked, most=300_000)
+    return asked
+
+
+def _ask(cluster: Cluster, driver: Driver, key: tuple[Any, ...]) -> Request | bool:
+    steps = _STANDING.pop(key[:-1], None) if driver.replies else None
+    asked: Request
     try:
-        asked = next(steps)
-        for reply in driver.replies:
-            asked = steps.send(reply)
+        if steps is not None:
+            asked = steps.send(driver.replies[-1])
+        else:
+            steps, asked = _replay(cluster, driver)
     except StopIteration as end:
         return bool(end.value)
+    remember(_STANDING, key, steps, most=20_000)
     return asked
+
+
+def _replay(cluster: Cluster, driver: Driver) -> tuple[Generator[Request, Reply, bool], Request]:
+    steps = turn(cluster, driver.holder) if driver.ends is None else finish(*driver.ends)
+    asked = next(steps)
+    for reply in driver.replies:
+        asked = steps.send(reply)
+    return steps, asked
 
 
 def _before(driver: Driver) -> Request | bool:
