@@ -136,19 +136,31 @@ def fifo(port: int, times: int, root: Path) -> list[float]:
     (root / "etc").mkdir()
     paths = {"state": str(root / "state"), "run": str(root / "run")}
     document = {
-        "version": 1, "stage": "bench", "cluster": "bench", "node": NODE, "vrrp_instance": "VI",
-        "heartbeat_seconds": 300, "role_id": "AROABENCH", "region": "eu-west-1",
-        "endpoint_url": f"http://127.0.0.1:{port}", "paths": paths,
+        "version": 1,
+        "stage": "bench",
+        "cluster": "bench",
+        "node": NODE,
+        "vrrp_instance": "VI",
+        "heartbeat_seconds": 300,
+        "role_id": "AROABENCH",
+        "region": "eu-west-1",
+        "endpoint_url": f"http://127.0.0.1:{port}",
+        "paths": paths,
     }
     (root / "etc" / "node.json").write_text(json.dumps(document))
     environment = {
-        **os.environ, "BATON_CONFIG": str(root / "etc" / "node.json"),
-        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret",
+        **os.environ,
+        "BATON_CONFIG": str(root / "etc" / "node.json"),
+        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "secret",
     }
     with open(root / "log", "wb") as log:
         publisher = subprocess.Popen(
-            [sys.executable, str(ROOT / "node_hook" / "publish.py")], env=environment,
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            [sys.executable, str(ROOT / "node_hook" / "publish.py")],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
         )
     try:
         return _lines(root, times)
@@ -191,8 +203,11 @@ def cli(port: int, times: int) -> list[float]:
     entry = {"Source": "bench", "DetailType": "Baton Word", "Detail": json.dumps({"x": "x" * DETAIL_BYTES})}
     command = [program, "events", "put-events", "--entries", json.dumps([entry])]
     environment = {
-        **os.environ, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_DEFAULT_REGION": "eu-west-1",
-        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret",
+        **os.environ,
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "secret",
     }
     taken = []
     for _ in range(times):

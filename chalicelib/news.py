@@ -44,9 +44,7 @@ def _contest(before: Record, after: Record) -> Iterator[News]:
         text = f"{challenge.claimant} claims too: {challenge.owner} is challenged"
         yield News("challenged", text, challenge.owner)
     elif challenge.refused_at is not None and last.refused_at is None:
-        yield News(
-            "refused", f"the claim of {challenge.claimant} stands refused", challenge.claimant
-        )
+        yield News("refused", f"the claim of {challenge.claimant} stands refused", challenge.claimant)
 
 
 def _yielding(before: Record, after: Record) -> Iterator[News]:

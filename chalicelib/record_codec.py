@@ -113,8 +113,7 @@ def _decode_tuple(parts: tuple[Any, ...], plain: object, where: str) -> tuple[ob
     if len(parts) != len(plain):
         raise Malformed(f"{where} has {len(plain)} items, not {len(parts)}")
     return tuple(
-        _decode(part, item, f"{where}[{i}]")
-        for i, (part, item) in enumerate(zip(parts, plain, strict=True))
+        _decode(part, item, f"{where}[{i}]") for i, (part, item) in enumerate(zip(parts, plain, strict=True))
     )
 
 

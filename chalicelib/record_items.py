@@ -64,11 +64,7 @@ def with_words(record: Record, item: Item) -> Record:
     """The record with the words and confirmations of the WORDS item, both newer or as new."""
     words = _each(record.cluster, Word, WORD, item)
     notices = _each(record.cluster, Notice, NOTICE, item)
-    told = {
-        name.removeprefix(CONFIRMED): epoch
-        for name, epoch in item.items()
-        if name.startswith(CONFIRMED)
-    }
+    told = {name.removeprefix(CONFIRMED): epoch for name, epoch in item.items() if name.startswith(CONFIRMED)}
     version = item.get("version", 0)
     record = replace(record, words=words, notices=notices, words_version=version)
     return with_confirmed(record, told)

@@ -102,8 +102,7 @@ def _check() -> None:
         "a poll is shorter than any deadline": POLL_MOST_SECONDS < CHALLENGE_SECONDS,
         "a driver lingers past each node deadline but Acquire": LINGER_SECONDS > RELEASE_SECONDS,
         "a release may take as long as a status": STATUS_SECONDS <= RELEASE_SECONDS,
-        "a stale Describe is not believed before it is looked at again": ADRIFT_SECONDS
-        > POLL_MOST_SECONDS,
+        "a stale Describe is not believed before it is looked at again": ADRIFT_SECONDS > POLL_MOST_SECONDS,
         "all tries of a hand-over fit before what was announced": TRIES_MOST
         * (HANDOVER_SECONDS + RETRY_SECONDS * 2**TRIES_MOST)
         < NOTICE_SECONDS,

@@ -74,6 +74,7 @@ def python(*arguments: str) -> tuple[str, ...]:
 def static_stages() -> Iterator[Stage]:
     """What is checked without running anything."""
     yield Stage("ruff", python("-m", "ruff", "check", ".", "baton"), quiet=True)
+    yield Stage("formatting", python("-m", "ruff", "format", "--check", ".", "baton"), quiet=True)
     there = [name for name in CHECKED if (ROOT / name).exists()]
     yield Stage("mypy", python("-m", "mypy", *there), quiet=True)
     lint = "from importlinter.cli import lint_imports_command as c; c()"

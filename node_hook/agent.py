@@ -125,9 +125,7 @@ def _main_pid(unit: str) -> int:
     """The unit's process as systemd knows it, 0 if it is not active."""
     command = ["systemctl", "show", "--property=ActiveState", "--property=MainPID", unit]
     try:
-        asked = subprocess.run(
-            command, capture_output=True, text=True, timeout=ASK_SECONDS, check=False
-        )
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=ASK_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return 0
     fields = dict(line.split("=", 1) for line in asked.stdout.splitlines() if "=" in line)

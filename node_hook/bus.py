@@ -99,9 +99,7 @@ class Endpoint:
         made: http.client.HTTPConnection
         if self._secure:
             context = ssl.create_default_context()
-            made = http.client.HTTPSConnection(
-                self._service.host, timeout=CONNECT_SECONDS, context=context
-            )
+            made = http.client.HTTPSConnection(self._service.host, timeout=CONNECT_SECONDS, context=context)
         else:
             made = http.client.HTTPConnection(self._service.host, timeout=CONNECT_SECONDS)
         made.connect()
@@ -143,9 +141,7 @@ class Bus:
 
     def put(self, source: str, details: List[str]) -> List[str]:
         """Put words; for each its error code, "" where the bus took it. Raises Trouble."""
-        entries = [
-            {"Source": source, "DetailType": "Baton Word", "Detail": detail} for detail in details
-        ]
+        entries = [{"Source": source, "DetailType": "Baton Word", "Detail": detail} for detail in details]
         extra = {
             "content-type": "application/x-amz-json-1.1",
             "x-amz-target": "AWSEvents.PutEvents",

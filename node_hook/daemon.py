@@ -128,7 +128,8 @@ class Daemon:
             self.clock_ahead = not self.clock_ahead
             log.warning(
                 "the last word is dated %.0f s ahead of this clock, which was or is wrong: words "
-                "go on from there, and are alarmed until the clock has caught up", ahead
+                "go on from there, and are alarmed until the clock has caught up",
+                ahead,
             )
 
     def _end(self) -> None:

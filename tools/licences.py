@@ -1,6 +1,6 @@
 """Writes LICENSES.md: the packages of the pinned requirements with their licences, from pip's metadata.
 
-    .venv/bin/python tools/licences.py > LICENSES.md
+.venv/bin/python tools/licences.py > LICENSES.md
 """
 
 from __future__ import annotations

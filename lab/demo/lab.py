@@ -177,9 +177,7 @@ class Lab:
 
     def await_served_by(self, name: str, seconds: float = SETTLE_SECONDS) -> None:
         """Wait until this node serves."""
-        self.wait(
-            f"{name} serves", lambda: not self.unsettled() and self.owner == name, seconds, poll=0.03
-        )
+        self.wait(f"{name} serves", lambda: not self.unsettled() and self.owner == name, seconds, poll=0.03)
 
     def prove(self, what: str, holds: bool) -> str:
         """The fault's proof as a sentence, or NoFault."""

@@ -82,9 +82,7 @@ REJECTED: dict[str, tuple[Evidence, str]] = {
         "L1",
     ),
     "L1: the client is not served": (
-        replace(
-            history(ec2(0, "a"), look(0, *BOTH, master="a"), Write(1, 0.1, 0.2)), ended=60.0
-        ),
+        replace(history(ec2(0, "a"), look(0, *BOTH, master="a"), Write(1, 0.1, 0.2)), ended=60.0),
         "L1",
     ),
 }

@@ -187,9 +187,7 @@ def test_a_namespace_whose_processes_see_a_part_of_it(node: Node) -> None:
         "os.close(home)\ntime.sleep(60)\n"
     )
     bind = f"mount --bind {node.mount} {node.home}/jail/data && exec {PYTHON} {jailed}"
-    other = node.spawn(
-        f"exec unshare -m --propagation private sh -c '{bind}'", (node.home / "ready").exists
-    )
+    other = node.spawn(f"exec unshare -m --propagation private sh -c '{bind}'", (node.home / "ready").exists)
     ran = node.release(2)
     assert ran.gist == ("released", ""), ran.answer["text"]
     assert free(node, disk.loop)

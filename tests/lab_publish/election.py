@@ -60,7 +60,12 @@ vrrp_instance baton-orders {{
 def run(*argv: str, check: bool = True) -> str:
     """A short command, bounded."""
     return subprocess.run(
-        argv, check=check, timeout=10, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        argv,
+        check=check,
+        timeout=10,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     ).stdout
 
@@ -93,8 +98,11 @@ class Election:
         text = TEMPLATE.format(
             fifo=f"vrrp_notify_fifo {run_folder}/vrrp.fifo" if first and not self.hook else "",
             notify=f"notify {self.root}/hook.sh" if first and self.hook else "",
-            root=run_folder if first else folder, priority=254 if first else 253,
-            own=1 if first else 2, peer=2 if first else 1, address=ADDRESS,
+            root=run_folder if first else folder,
+            priority=254 if first else 253,
+            own=1 if first else 2,
+            peer=2 if first else 1,
+            address=ADDRESS,
         )
         (folder / "keepalived.conf").write_text(text)
         pid_file = run_folder / "keepalived.pid" if first else folder / "keepalived.pid"
@@ -104,7 +112,10 @@ class Election:
         with open(folder / "log", "ab") as log:
             self.started[name] = subprocess.Popen(
                 ["ip", "netns", "exec", self.namespace(name), "keepalived", *options],
-                env={**os.environ, "TMPDIR": str(folder)}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={**os.environ, "TMPDIR": str(folder)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         wait(lambda: pid_file.exists() and pid_file.read_text().strip(), self.node)
         return int(pid_file.read_text())

@@ -12,8 +12,15 @@ import pytest
 from tests.node_publish.stage import Node, stage, wait
 
 STEPS = [
-    ("fdatasync", 1), ("fdatasync", 3), ("pwrite64", 4), ("pwrite64", 7), ("flock", 6), ("sendto", 2),
-    ("sendto", 5), ("recvfrom", 2), ("rename", 3),
+    ("fdatasync", 1),
+    ("fdatasync", 3),
+    ("pwrite64", 4),
+    ("pwrite64", 7),
+    ("flock", 6),
+    ("sendto", 2),
+    ("sendto", 5),
+    ("recvfrom", 2),
+    ("rename", 3),
 ]
 """The call and its how-manieth: making a word durable, sending it, hearing that it was taken,
 acknowledging it, showing it."""

@@ -664,8 +664,8 @@ LOOKS = (
     Mutant(
         "loop: no wait outlasts the lease",
         RECONCILE,
-        "yield Wait(min(decision.look_at, _renew_at(kept)))",
-        "yield Wait(decision.look_at)",
+        "yield Wait(min(look_at, _renew_at(kept)))",
+        "yield Wait(look_at)",
         "warned-late",
     ),
     Mutant(

@@ -142,10 +142,18 @@ class Node:
             "keepalived_pid": str(self.root / "run" / "keepalived.pid"),
         }
         document = {
-            "version": 1, "stage": "test", "cluster": "orders", "node": "i-0123456789abcdef0",
-            "vrrp_instance": "baton-orders", "priority": 254, "heartbeat_seconds": 300,
-            "region": "eu-west-1", "endpoint_url": self.bus.url, "role_id": "AROATESTTESTTEST",
-            **self.settings, "paths": {**paths, **self.settings.get("paths", {})},
+            "version": 1,
+            "stage": "test",
+            "cluster": "orders",
+            "node": "i-0123456789abcdef0",
+            "vrrp_instance": "baton-orders",
+            "priority": 254,
+            "heartbeat_seconds": 300,
+            "region": "eu-west-1",
+            "endpoint_url": self.bus.url,
+            "role_id": "AROATESTTESTTEST",
+            **self.settings,
+            "paths": {**paths, **self.settings.get("paths", {})},
         }
         (self.root / "etc" / "node.json").write_text(json.dumps(document))
 
@@ -174,7 +182,10 @@ class Node:
         with open(self.root / "log", "ab") as log:
             self.process = subprocess.Popen(
                 [*self.prefix, self.python, str(PUBLISH)],
-                env={**self.environment, **more}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={**self.environment, **more},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
 
     def ready(self) -> None:
@@ -207,8 +218,12 @@ class Node:
         try:
             # In a network of its own, so that no other test's publisher takes it for its own.
             apart = ["unshare", "-n"] if os.geteuid() == 0 else []
-            process = subprocess.Popen([*apart, program, "1000"], pass_fds=[descriptor],
-                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                [*apart, program, "1000"],
+                pass_fds=[descriptor],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
         finally:
             os.close(descriptor)
         self.others.append(process)
@@ -228,8 +243,9 @@ class Node:
         """The notify hook."""
         command = [sys.executable, str(PUBLISH), "notify", *arguments]
         with open(self.root / "log", "ab") as log:
-            return subprocess.run(command, env=self.environment, stdout=log, stderr=log,
-                                  check=False, timeout=20).returncode
+            return subprocess.run(
+                command, env=self.environment, stdout=log, stderr=log, check=False, timeout=20
+            ).returncode
 
     def spooled(self) -> list[dict[str, Any]]:
         """Every word in the spool, acknowledged or not."""

@@ -181,7 +181,9 @@ def _start(node: Node, metadata: Metadata) -> None:
     before = len(node.bus.words("start"))
     node.configure(endpoint_url=None)
     node.start(
-        AWS_ENDPOINT_URL=node.bus.url, AWS_ENDPOINT_URL_STS=metadata.url, AWS_ACCESS_KEY_ID="",
+        AWS_ENDPOINT_URL=node.bus.url,
+        AWS_ENDPOINT_URL_STS=metadata.url,
+        AWS_ACCESS_KEY_ID="",
         AWS_EC2_METADATA_SERVICE_ENDPOINT=metadata.url,
     )
     wait(lambda: len(node.bus.words("start")) > before, node)

@@ -196,8 +196,10 @@ def test_a_stop_is_bounded_when_the_network_is_gone(running: Node) -> None:
 def test_whatever_fails_is_tried_until_it_is_taken(running: Node) -> None:
     """Refusals, throttling, rubbish and broken connections: every transition arrives, once."""
     troubles = [
-        (400, {"__type": "ThrottlingException", "message": "slow"}), (200, {"Entries": []}),
-        (403, {"__type": "AccessDeniedException", "message": "no"}), (200, "rubbish"),
+        (400, {"__type": "ThrottlingException", "message": "slow"}),
+        (200, {"Entries": []}),
+        (403, {"__type": "AccessDeniedException", "message": "no"}),
+        (200, "rubbish"),
     ]
     running.bus.behave = lambda call, entries: troubles.pop() if troubles else None
     for state in ("MASTER", "BACKUP"):

@@ -85,7 +85,7 @@ def test_a_full_spool_gives_up_its_oldest(tmp_path: Path) -> None:
     again = Spool(str(tmp_path), 1024)
     again.refresh()
     kept = again.pending()
-    assert kept == made[-len(kept):] == writer.pending()
+    assert kept == made[-len(kept) :] == writer.pending()
     assert writer.lost == 100 - len(kept) and len(kept) >= 8
     assert os.path.getsize(tmp_path / "words.0") == 1024
 
@@ -257,7 +257,7 @@ class SpoolMachine(RuleBasedStateMachine):
         fresh.refresh()
         pending = [entry.sequence for entry in fresh.pending()]
         waiting = [sequence for sequence in self.made if sequence > self.done]
-        assert pending == waiting[len(waiting) - len(pending):]
+        assert pending == waiting[len(waiting) - len(pending) :]
         assert len(pending) == len(waiting) or len(pending) >= 9
 
 

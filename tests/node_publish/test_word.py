@@ -45,10 +45,24 @@ def test_serving_is_what_is_mounted(
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("state", "DANCING"), ("kind", "rumour"), ("sequence", 0), ("sequence", 1.5), ("agent", 1),
-        ("highest", -1), ("released", None), ("serving", "7"), ("priority", 256), ("boot", ""),
-        ("cluster", "../x"), ("node", "i-x"), ("config", "zz"), ("version", 2), ("reason", 3), ("extra", 1),
-        ("since", True), ("software", None),
+        ("state", "DANCING"),
+        ("kind", "rumour"),
+        ("sequence", 0),
+        ("sequence", 1.5),
+        ("agent", 1),
+        ("highest", -1),
+        ("released", None),
+        ("serving", "7"),
+        ("priority", 256),
+        ("boot", ""),
+        ("cluster", "../x"),
+        ("node", "i-x"),
+        ("config", "zz"),
+        ("version", 2),
+        ("reason", 3),
+        ("extra", 1),
+        ("since", True),
+        ("software", None),
     ],
 )
 def test_what_is_no_word_is_not_sent(field: str, value: object) -> None:
