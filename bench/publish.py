@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """How long from a line in keepalived's FIFO to an acknowledged PutEvents? Warm, against two peers.
 
-    python3 bench/publish.py [--times N] [--markdown]
+    python3 bench/publish.py [--times N] [--lab] [--no-cli]
 
-The floor is a bare keep-alive request of the same size to the same server, which is a local process
-that answers as EventBridge does. The peer is what a notify script would run: `aws events put-events`.
+The floor is a bare keep-alive request of the same size to the same server: a local process that
+answers at once, which is the hardest one to compare with, or (`--lab`) the lab's strict emulator of
+EventBridge, which has to look at what it is sent, as AWS does. The peer is what a notify script would
+run: `aws events put-events`.
 The real publisher is measured from outside: the clock starts when the line is written and stops
 when the spool's `acknowledged` file has changed, so durability and acknowledgement are in it.
 """
@@ -24,11 +26,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from node_hook import sigv4  # noqa: E402
+
 IN_MODIFY = 2
 GOAL_TIMES, GOAL_CLI = 2.0, 60.0
 """Goals: at most twice the bare request, and at least sixty times faster than the CLI."""
@@ -67,10 +74,20 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
 
 
 def serve() -> None:
-    """Be the server; the first line of the output is the port."""
+    """Be the server that answers at once; the first line of the output is the port."""
     server = Server(("127.0.0.1", 0), Handler)
     print(server.server_address[1], flush=True)
     server.serve_forever()
+
+
+def serve_lab() -> None:
+    """Be the lab's AWS, without the time that it adds to each call; needs the checkout's `.venv`."""
+    from lab.cloud.cloud import Cloud
+    from lab.cloud.settings import Latencies
+
+    with Cloud.start(latencies=Latencies.fast()) as cloud:
+        print(cloud.endpoint.rpartition(":")[2], flush=True)
+        threading.Event().wait()
 
 
 class Changes:
@@ -105,12 +122,16 @@ def bare(port: int, times: int) -> list[float]:
     connection.connect()
     connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     entry = {"Source": f"baton.bench.node/AROABENCH:{NODE}", "DetailType": "Baton Word"}
-    entry["Detail"] = "x" * DETAIL_BYTES
-    body = json.dumps({"Entries": [entry]})
+    entry["Detail"] = json.dumps({"x": "x" * (DETAIL_BYTES - 9)})
+    body = json.dumps({"Entries": [entry]}).encode()
+    kind = {"content-type": "application/x-amz-json-1.1", "x-amz-target": "AWSEvents.PutEvents"}
+    service = sigv4.Service("events", "eu-west-1", f"127.0.0.1:{port}", "/")
+    headers = sigv4.headers(service, sigv4.Credentials("AKIDEXAMPLE", "secret"), kind, body, time.time())
 
     def once() -> None:
-        connection.request("POST", "/", body, {"Content-Type": "application/x-amz-json-1.1"})
-        connection.getresponse().read()
+        connection.request("POST", "/", body, headers)
+        if connection.getresponse().read() == b"":
+            raise SystemExit("the server does not take events")
 
     return sample(times, once, 0.005)
 
@@ -238,12 +259,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="FIFO line to acknowledged PutEvents")
     parser.add_argument("--times", type=int, default=300, help="samples of each (the CLI: a fiftieth)")
     parser.add_argument("--no-cli", action="store_true", help="leave the AWS CLI out")
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--lab", action="store_true", help="against the lab's EventBridge")
+    parser.add_argument("--serve", choices=("at-once", "lab"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
-        serve()
+        (serve_lab if given.serve == "lab" else serve)()
         return 0
-    server = subprocess.Popen([sys.executable, __file__, "--serve"], stdout=subprocess.PIPE, text=True)
+    kind = "lab" if given.lab else "at-once"
+    server = subprocess.Popen([sys.executable, __file__, "--serve", kind], stdout=subprocess.PIPE, text=True)
     # On the disk, not in a tmpfs: the flush is part of what is measured.
     root = Path(tempfile.mkdtemp(prefix="baton-bench-", dir="/var/tmp"))
     try:

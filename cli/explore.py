@@ -33,7 +33,7 @@ def command(names: tuple[str, ...], listing: bool) -> None:
         raise click.ClickException(f"there is no scope {unknown[0]!r}; --list shows them")
     if listing:
         for scope in SCOPES.values():
-            click.echo(f"{scope.name:44} {scope.script}")
+            click.echo(f"{scope.name:32} {scope.script:42} {scope.left.text()}".rstrip())
         return
     gc.disable()  # nothing is freed while a scope is explored, and looking for it takes a third
     broken = False

@@ -11,32 +11,34 @@ from tests.simulation.world import Left
 
 THREE = ("a", "b", "c")
 FOUR_WORDS = "a BACKUP ; b MASTER ; b BACKUP ; a MASTER"
+ADOPTED = "a MASTER ; settled ; a BACKUP ; b MASTER"
+"""Four words, with b's first; an adoption, then a hand-over, faults in whichever half."""
+
 THERE_AND_BACK = "a STOP ; settled ; a BACKUP ; b STOP"
+ALL_FAULTS = Left(deaths=2, copies=1, unknowns=1)
 
 CI = (
     Scope("planned", "a BACKUP ; b MASTER", elects=False),
     Scope("crash, driver dies twice", "a off", left=Left(deaths=2)),
     Scope("hang, driver dies", "a hangs", left=Left(deaths=1)),
+    Scope("hang and thaw", "a hangs ; ? a thaws"),
     Scope("owner reboots", "a boots", left=Left(deaths=1, unknowns=1, copies=1)),
     Scope("owner shuts down", "a shuts-down", left=Left(deaths=1)),
     Scope("partition, incumbent wins", "b MASTER ; b BACKUP", elects=False),
     Scope("partition, other wins", "b MASTER ; a BACKUP", elects=False),
     Scope("second failover in the first", "a off ; ? b off", nodes=THREE),
-    Scope("zombie driver, there and back", THERE_AND_BACK, left=Left(pauses=1)),
+    Scope("there and back, zombie driver", THERE_AND_BACK, left=Left(pauses=1)),
+    Scope("there and back, late call", THERE_AND_BACK, left=Left(lates=1)),
 )
 
 LONG = (
     Scope("hang, driver dies, unknown", "a hangs", left=Left(deaths=1, unknowns=1)),
     Scope("hang, driver dies, late call", "a hangs", left=Left(deaths=1, lates=1)),
-    Scope("hang and thaw, held up", "a hangs ; ? a thaws", left=Left(slow=1)),
-    Scope("four words", FOUR_WORDS, elects=False),
-    Scope("four words, two deaths, a copy", FOUR_WORDS, elects=False, left=Left(deaths=2, copies=1)),
-    Scope(
-        "four words, two deaths, a copy, an unknown",
-        FOUR_WORDS,
-        elects=False,
-        left=Left(deaths=2, copies=1, unknowns=1),
-    ),
+    Scope("hang and thaw, zombie driver", "a hangs ; ? a thaws", left=Left(pauses=1)),
+    Scope("second failover, driver dies", "a off ; ? b off", nodes=THREE, left=Left(deaths=1)),
+    Scope("four words at once", FOUR_WORDS, elects=False),
+    Scope("four words, all faults", ADOPTED, adopted=False, elects=False, left=ALL_FAULTS),
+    Scope("four words at once, all faults", FOUR_WORDS, elects=False, left=ALL_FAULTS),
 )
 
 SCOPES = {scope.name: scope for scope in (*CI, *LONG)}

@@ -9,7 +9,7 @@ fed with them, which is how a generator can be copied.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from operator import itemgetter
 from struct import Struct
 from typing import Any, NamedTuple
@@ -136,6 +136,10 @@ class Left:
     lates: int = 0
     pauses: int = 0
     stales: int = 0
+
+    def text(self) -> str:
+        """For people: `deaths 2, copies 1`; nothing if nothing is left."""
+        return ", ".join(f"{name} {count}" for name, count in asdict(self).items() if count)
 
 
 _MOMENTS: dict[Any, int] = cache()
