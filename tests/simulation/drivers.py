@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from chalicelib import timing
-from chalicelib.model import Lease, Observation, Outcome, Record, Send
+from chalicelib.model import Detach, Lease, Observation, Outcome, Record, Send
 from chalicelib.progress import Done
 from chalicelib.reconcile import Act, GiveUp, Load, Observe, Persist, Reply, Request, Take, Tell, Wait
 from tests.simulation import physics, store
@@ -190,4 +190,5 @@ def action_text(action: Any) -> str:
         return f"sends {command.verb.value} {command.epoch}{word} to {command.node}"
     name = type(action).__name__.lower()
     thing = getattr(action, "volume", "") or " ".join(getattr(action, "addresses", ()))
-    return f"{name} {thing} {action.node}".replace("  ", " ")
+    how = " by force" if isinstance(action, Detach) and action.force else ""
+    return f"{name} {thing} {action.node}{how}".replace("  ", " ")

@@ -7,19 +7,28 @@ each choice after that. The same seed gives the same history, byte for byte.
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 
 from chalicelib.model import FencePolicy, Power, Vrrp
-from tests.simulation import physics
+from tests.simulation import physics, store
+from tests.simulation.drivers import spawn
 from tests.simulation.moves import begin, moves
 from tests.simulation.passing import happen
 from tests.simulation.pool import forget
 from tests.simulation.scope import Scope, Step, is_done
 from tests.simulation.world import Left, World
 
-CHAOS_STEPS = 120
+CHAOS_STEPS = 240
 """Moves of the first phase: some hand-overs long."""
+
+RATES = (0.0, 0.01, 0.05)
+"""How likely a kind of fault is at each move; a seed draws one for each kind."""
+
+BEFALLS_RATES = (0.02, 0.05, 0.1)
+"""The same for what befalls hosts: without it little happens that a fault could meet."""
 
 HEAL_SECONDS = 1800.0
 """Virtual time within which a healed world must be settled: the longest backoff, five minutes,
@@ -28,8 +37,21 @@ several times over."""
 HEAL_STEPS = 6_000
 """A bound for the second phase: more moves in its time mean that somebody runs in circles."""
 
-BEFALLS = ("off", "boots", "hangs", "thaws", "agent-dies", "agent-up", "shuts-down", "FAULT", "BACKUP")
+BEFALLS = (
+    *("off", "boots", "hangs", "thaws", "agent-dies", "agent-up", "shuts-down", "FAULT", "BACKUP"),
+    "warned",
+)
+WARNED_SECONDS = 120.0
+"""So long before it takes an instance, Spot says so. Here it does not come true."""
+
 KINDS = ("death", "copy", "loss", "double", "unknown", "throttle", "slow", "late", "pause", "stale")
+ACTIONS = (
+    *("attach", "detach", "detach by force", "move", "fence", "start"),
+    *("acquire", "release", "release --unless-master", "status", "handover"),
+)
+"""What Baton can do: an action that occurs in no history is tested by none."""
+
+ACTION = re.compile(r"d\d+'* (?:sends )?([a-z]+)(?: \d+( --unless-master)?)?.*?( by force)?(?: \(.*\))?$")
 
 
 @dataclass
@@ -39,6 +61,7 @@ class History:
     seed: int
     labels: list[str] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
+    actions: Counter[str] = field(default_factory=Counter)
     broken: physics.Broken | None = None
 
     def text(self) -> str:
@@ -53,31 +76,38 @@ def run(seed: int, *, keep: frozenset[int] | None = None) -> History:
     dice = random.Random(seed)
     history = History(seed)
     scope = _scope(dice)
-    rates = {kind: dice.choice((0.0, 0.01, 0.05, 0.2)) for kind in (*KINDS, "befalls")}
     try:
-        world = begin(scope)
-        faults = 0
-        for _ in range(CHAOS_STEPS):
-            wanted = dice.random() < sum(rates.values())
-            step = _fault(dice, scope, world, rates) if wanted else None
-            if step is not None:
-                faults += 1
-                if keep is not None and faults not in keep:
-                    step = None
-            step = step or _calm(dice, scope, world)
-            if step is None:
-                break
-            world = _take(history, step)
+        world = _chaos(dice, history, scope, keep)
         _heal(dice, history, scope, world)
     except physics.Broken as broken:
         history.broken = broken
     return history
 
 
+def _chaos(dice: random.Random, history: History, scope: Scope, keep: frozenset[int] | None) -> World:
+    """The first phase. A fault that is drawn waits until it can happen: a call that is throttled
+    must first be made."""
+    rates = {kind: dice.choice(RATES) for kind in KINDS}
+    rates["befalls"] = dice.choice(BEFALLS_RATES)
+    world, faults = begin(scope), 0
+    drawn: list[str] = []
+    for _ in range(CHAOS_STEPS):
+        drawn += [kind for kind, rate in rates.items() if kind not in drawn and dice.random() < rate]
+        step = _fault(dice, scope, world, drawn)
+        if step is not None:
+            faults += 1
+            step = step if keep is None or faults in keep else None
+        step = step or _calm(dice, scope, world)
+        if step is None:
+            break
+        world = _take(history, step)
+    return world
+
+
 def _scope(dice: random.Random) -> Scope:
     nodes = ("a", "b", "c")[: dice.choice((2, 2, 3))]
     volumes = ("v", "w")[: dice.choice((1, 1, 2))]
-    fence = dice.choice((FencePolicy.STOP, FencePolicy.STOP, FencePolicy.NONE))
+    fence = dice.choice((FencePolicy.STOP, FencePolicy.STOP, FencePolicy.NONE, FencePolicy.FORCE_DETACH))
     plenty = Left(*[99] * len(fields(Left)))
     return Scope(
         "swarm",
@@ -95,6 +125,8 @@ def _scope(dice: random.Random) -> Scope:
 def _take(history: History, step: Step) -> World:
     history.labels.append(f"{step.kind or '-':8} {step.label}")
     history.kinds[step.kind] += 1
+    if action := ACTION.match(step.label):
+        history.actions["".join(filter(None, action.groups()))] += 1
     world = step.world
     physics.check(world)
     return world
@@ -105,18 +137,25 @@ def _calm(dice: random.Random, scope: Scope, world: World) -> Step | None:
     return dice.choice(steps) if steps else None
 
 
-def _fault(dice: random.Random, scope: Scope, world: World, rates: dict[str, float]) -> Step | None:
-    """A fault whose kind is drawn by the seed's rates, if there is one of that kind here."""
-    kind = dice.choices(list(rates), weights=[rate + 1e-9 for rate in rates.values()])[0]
-    if kind == "befalls":
-        host = dice.choice(world.hosts)
-        what = dice.choice(BEFALLS)
+def _fault(dice: random.Random, scope: Scope, world: World, drawn: list[str]) -> Step | None:
+    """One of the faults that were drawn, if any can happen here; it is drawn no more."""
+    if "befalls" in drawn:
+        drawn.remove("befalls")
+        host, what = dice.choice(world.hosts), dice.choice(BEFALLS)
         if host.power is not Power.RUNNING and what != "boots":
             return None
-        label = f"{host.name} {what}"
-        return Step(label, what, lambda: happen(world, (host.name, what)))
-    steps = [s for s in moves(scope, world) if s.kind == kind]
-    return dice.choice(steps) if steps else None
+        return Step(f"{host.name} {what}", what, partial(_befall, scope, world, host.name, what))
+    steps = [s for s in moves(scope, world) if s.kind in drawn] if drawn else []
+    step = dice.choice(steps) if steps else None
+    if step is not None:
+        drawn.remove(step.kind)
+    return step
+
+
+def _befall(scope: Scope, world: World, name: str, what: str) -> World:
+    if what != "warned":
+        return happen(world, (name, what))
+    return spawn(scope, store.warn(world, name, WARNED_SECONDS))
 
 
 def _heal(dice: random.Random, history: History, scope: Scope, world: World) -> None:
