@@ -16,17 +16,14 @@ from __future__ import annotations
 import argparse
 import ctypes
 import http.client
-import http.server
 import json
 import os
 import shutil
 import socket
-import socketserver
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +33,7 @@ sys.path.insert(0, str(ROOT))
 
 from node_hook import sigv4  # noqa: E402
 
+SERVERS = ROOT / "bench" / "servers.py"
 IN_MODIFY = 2
 GOAL_TIMES, GOAL_CLI = 2.0, 60.0
 """Goals: at most twice the bare request, and at least sixty times faster than the CLI."""
@@ -43,51 +41,6 @@ GOAL_TIMES, GOAL_CLI = 2.0, 60.0
 NODE = "i-0123456789abcdef0"
 DETAIL_BYTES = 430
 """Of a word; the bare request carries as much."""
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    """EventBridge's part."""
-
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1
-    disable_nagle_algorithm = True
-
-    def do_POST(self) -> None:
-        """Take the events."""
-        body = self.rfile.read(int(self.headers["content-length"]))
-        entries = [{"EventId": "1"} for _ in json.loads(body)["Entries"]]
-        content = json.dumps({"FailedEntryCount": 0, "Entries": entries}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/x-amz-json-1.1")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing."""
-
-
-class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
-    """One thread per connection."""
-
-    daemon_threads = True
-
-
-def serve() -> None:
-    """Be the server that answers at once; the first line of the output is the port."""
-    server = Server(("127.0.0.1", 0), Handler)
-    print(server.server_address[1], flush=True)
-    server.serve_forever()
-
-
-def serve_lab() -> None:
-    """Be the lab's AWS, without the time that it adds to each call; needs the checkout's `.venv`."""
-    from lab.cloud.cloud import Cloud
-    from lab.cloud.settings import Latencies
-
-    with Cloud.start(latencies=Latencies.fast()) as cloud:
-        print(cloud.endpoint.rpartition(":")[2], flush=True)
-        threading.Event().wait()
 
 
 class Changes:
@@ -260,13 +213,9 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=300, help="samples of each (the CLI: a fiftieth)")
     parser.add_argument("--no-cli", action="store_true", help="leave the AWS CLI out")
     parser.add_argument("--lab", action="store_true", help="against the lab's EventBridge")
-    parser.add_argument("--serve", choices=("at-once", "lab"), help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.serve:
-        (serve_lab if given.serve == "lab" else serve)()
-        return 0
     kind = "lab" if given.lab else "at-once"
-    server = subprocess.Popen([sys.executable, __file__, "--serve", kind], stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen([sys.executable, str(SERVERS), kind], stdout=subprocess.PIPE, text=True)
     # On the disk, not in a tmpfs: the flush is part of what is measured.
     root = Path(tempfile.mkdtemp(prefix="baton-bench-", dir="/var/tmp"))
     try:
