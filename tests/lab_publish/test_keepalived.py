@@ -200,6 +200,7 @@ def test_the_plain_notify_hook() -> None:
             hold.clear(path, "flap")
             time.sleep(0.1)
         wait(lambda: made.holds_address("a"), made.node)
-        # Hooks run at once and end in any order; when the last has ended, the truth is said.
-        wait(lambda: len(made.states()) >= 8, made.node)
+        # Hooks run at once and end in any order; when the last has ended, the truth is said. Whether
+        # it is MASTER between the two is keepalived's affair: a tenth of a second may be too short.
+        wait(lambda: made.states().count("FAULT") >= 2, made.node)
         made.until("MASTER")
