@@ -154,20 +154,19 @@ class Election:
 @contextlib.contextmanager
 def election(hook: bool = False, **settings: object) -> Iterator[Election]:
     """Two namespaces and a wire; the publisher is not started yet. All gone afterwards."""
-    root = Path(tempfile.mkdtemp(prefix="baton-election-", dir="/var/tmp"))
-    tag = f"bp{os.getpid()}-{int(time.monotonic() * 1000) % 100000}"
-    (root / "node").mkdir()
-    with stage(root / "node", **settings) as node:
+    with contextlib.ExitStack() as clean_up:
+        root = Path(tempfile.mkdtemp(prefix="baton-election-", dir="/var/tmp"))
+        clean_up.callback(shutil.rmtree, root, ignore_errors=True)
+        tag = f"bp{os.getpid()}-{int(time.monotonic() * 1000) % 100000}"
+        (root / "node").mkdir()
+        node = clean_up.enter_context(stage(root / "node", **settings))
         made = Election(root, node, tag, {}, hook)
         agent = subprocess.Popen(["sleep", "600"], stdin=subprocess.DEVNULL)
         node.others.append(agent)
         node.agent("active", agent.pid)
-        try:
-            _wire(made)
-            yield made
-        finally:
-            _unwire(made)
-    shutil.rmtree(root, ignore_errors=True)
+        clean_up.callback(_unwire, made)
+        _wire(made)
+        yield made
 
 
 def _wire(made: Election) -> None:
