@@ -83,8 +83,9 @@ def bare(port: int, times: int) -> list[float]:
 
     def once() -> None:
         connection.request("POST", "/", body, headers)
-        if connection.getresponse().read() == b"":
-            raise SystemExit("the server does not take events")
+        answer = connection.getresponse()
+        if answer.read() and answer.status != 200:
+            raise SystemExit(f"the server does not take events: status {answer.status}")
 
     return sample(times, once, 0.005)
 

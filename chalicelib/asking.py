@@ -10,11 +10,6 @@ DOUBLINGS_MOST = 16
 more than 1,023: tries go on for days, and a node that is mute for four must not stop the others."""
 
 
-DOUBLINGS_MOST = 16
-"""More would change nothing: even one second has passed the cap by then. And a float can hold no
-more than 1,023: tries go on for days, and a node that is mute for four must not stop the others."""
-
-
 def backoff(tries: int, first: float = timing.RETRY_SECONDS) -> float:
     """Seconds to wait after so many tries: doubling, capped at five minutes."""
     doublings = min(max(tries - 1, 0), DOUBLINGS_MOST)

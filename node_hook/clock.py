@@ -14,6 +14,12 @@ from __future__ import annotations
 AHEAD_SECONDS = 300
 """Further ahead than this is worth a log line; the orchestrator raises its alarm there too."""
 
+AHEAD_TEXT = (
+    "the last word is dated %.0f s ahead of this clock, which was or is wrong: words "
+    "go on from there, and are alarmed until the clock has caught up"
+)
+"""That line, for `logging`."""
+
 
 def after(last: int, now: float) -> int:
     """The sequence of a word said at `now` (POSIX seconds) after the word numbered `last`."""

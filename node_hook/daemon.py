@@ -126,8 +126,7 @@ class Daemon:
         ahead = clock.ahead(self.spool.last(), now)
         if (ahead > clock.AHEAD_SECONDS) != self.clock_ahead:
             self.clock_ahead = not self.clock_ahead
-            text = "the last word is dated %.0f s ahead of this clock, which was or is wrong: words go on"
-            log.warning(f"{text} from there, and are alarmed until the clock has caught up", ahead)
+            log.warning(clock.AHEAD_TEXT, ahead)
 
     def _end(self) -> None:
         """Say the last word, if keepalived took its leave or was killed, and publish it."""

@@ -72,9 +72,16 @@ def mutated(directory: Path, mutant: Mutant) -> Iterator[None]:
 
 
 def missed_by(directory: Path, stories: list[str]) -> list[str]:
-    """The stories, of those given, that go otherwise than they are written."""
+    """The stories, of those given, that go otherwise than they are written.
+
+    Raises RuntimeError if none could even be begun: a patch that is no Python kills nothing.
+    """
     done = _python(directory, "-c", JUDGE, *stories)
-    return stories if done is None or done.returncode else done.stdout.split()
+    if done is None:
+        return stories
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return done.stdout.split()
 
 
 def fails(directory: Path, *tests: str) -> bool:

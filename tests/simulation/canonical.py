@@ -24,12 +24,12 @@ def canonical(world: World, before: World | None = None) -> World:
 
     `before`: a canonical world that this one comes from; parts that are still the same need no work.
     """
-    is_driven = before and world.record is before.record and world.drivers is before.drivers
+    is_unwritten = before and world.record is before.record and world.drivers is before.drivers
     if before is None or world.bus is not before.bus:
         world = effect("bus", _sorted_bus, world)()
-    if not is_driven:
+    if not is_unwritten:
         world = effect("record drivers", _relative_versions, world)()
-    if not is_driven or before is None or world.cloud is not before.cloud:
+    if not is_unwritten or before is None or world.cloud is not before.cloud:
         world = effect("record drivers cloud", _wanted_answers, world)()
     return world
 

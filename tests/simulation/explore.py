@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tests.simulation import physics
 from tests.simulation.canonical import canonical
-from tests.simulation.moves import begin, moves
+from tests.simulation.moves import begin
 from tests.simulation.reduction import Budgets, fewer
 from tests.simulation.scope import Scope, Step, is_done
 from tests.simulation.world import MARK, World
@@ -41,19 +41,17 @@ def explore(
     scope: Scope,
     *,
     states_most: int = 100_000_000,
-    whole: bool = False,
     report: Callable[[Found, int], None] = lambda found, waiting: None,
 ) -> Found:
     """Breadth first, so that a broken guarantee comes with a shortest story.
 
     Each path ends settled (or blocked where the scope allows it) within the scope's horizon of
     virtual time, or L1 is broken: so a settled state is reachable from every state (L2), on every
-    path. `whole`: all orders, also those of which one suffices.
-    `report` is told after each layer: what was found, and how many states wait.
+    path. `report` is told after each layer: what was found, and how many states wait.
     """
     found = Found(scope.name)
     began = time.perf_counter()
-    search = Search(scope, found, moves if whole else fewer)
+    search = Search(scope, found, fewer)
     layer = [search.first]
     while layer and found.broken is None:
         layer = search.layer(layer)

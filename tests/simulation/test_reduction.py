@@ -19,7 +19,7 @@ from tests.simulation.reduction import fewer
 from tests.simulation.scope import Scope, Step
 from tests.simulation.world import MARK, Left, World
 
-FAULTS = Left(deaths=2, copies=2, losses=2, unknowns=2, throttles=1, doubles=1, lates=1)
+FAULTS = Left(deaths=2, copies=2, losses=2, unknowns=2, throttles=1, doubles=1, lates=1, pauses=1, stales=1)
 WORDS = "a BACKUP ; ? b MASTER ; ? a off"
 SMALL = (
     Scope("crash", "a off", left=Left(deaths=1, copies=1)),
@@ -27,6 +27,7 @@ SMALL = (
     Scope("refused", "b MASTER ; b BACKUP", elects=False, left=Left(losses=1)),
     Scope("handed over", "a STOP", left=Left(unknowns=1)),
     Scope("held up", "a STOP", left=Left(lates=1)),
+    Scope("frozen", "a off", left=Left(pauses=1)),
     Scope("boots", "a boots", left=Left(deaths=1, doubles=1)),
 )
 
