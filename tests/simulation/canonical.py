@@ -8,27 +8,32 @@ from __future__ import annotations
 
 from dataclasses import replace
 from operator import itemgetter
-from typing import TypeVar
 
-from chalicelib.model import Record
-from chalicelib.progress import Done
+from chalicelib.model import FencePolicy, Record
 from tests.simulation import physics
 from tests.simulation.effects import effect
-from tests.simulation.world import Driver, World
+from tests.simulation.essence import essence
+from tests.simulation.pool import cache, intern, remember
+from tests.simulation.scope import Scope
+from tests.simulation.world import World
 
-T = TypeVar("T")
 
-
-def canonical(world: World, before: World | None = None) -> World:
+def canonical(scope: Scope, world: World, before: World | None = None) -> World:
     """The world that stands for this one and all that are like it.
 
     `before`: a canonical world that this one comes from; parts that are still the same need no work.
     """
-    is_unwritten = before and world.record is before.record and world.drivers is before.drivers
+    is_unwritten = (
+        before is not None
+        and world.now == before.now
+        and world.record is before.record
+        and world.drivers is before.drivers
+    )
+    by_force = scope.cluster.fence is FencePolicy.FORCE_DETACH
     if before is None or world.bus is not before.bus:
         world = effect("bus", _sorted_bus, world)()
     if not is_unwritten:
-        world = effect("record drivers", _relative_versions, world)()
+        world = effect("record drivers", _essential, by_force, world)()
     if not is_unwritten or before is None or world.cloud is not before.cloud:
         world = effect("record drivers cloud", _wanted_answers, world)()
     return world
@@ -40,34 +45,57 @@ def _sorted_bus(world: World) -> World:
     return world.with_(bus=tuple(bus))
 
 
-def _relative_versions(world: World) -> World:
-    """Versions only grow and are only compared with the stored ones: equal, or outdated for ever."""
-    drivers = tuple(_outdated(driver, world.record) for driver in world.drivers)
-    record = replace(world.record, version=0, words_version=0)
-    return world.with_(record=record, drivers=drivers)
+def _essential(by_force: bool, world: World) -> World:
+    """What no decision depends on is forgotten, in the record and in what drivers hold of it.
+
+    Versions only grow and are only compared with the stored ones: equal, or outdated for ever.
+    """
+    stored = world.record
+
+    def known(record: Record) -> Record:
+        version = 0 if record.version == stored.version else -1
+        words_version = 0 if record.words_version == stored.words_version else -1
+        kept = _kept(record, world.now, by_force)
+        if version or words_version:
+            kept = replace(kept, version=version, words_version=words_version)
+        return kept
+
+    drivers = []
+    for driver in world.drivers:
+        ends = driver.ends
+        if ends is not None:
+            ends = (*ends[:2], _unspoken(known(_spoken(ends[2], stored))) if ends[0] else known(ends[2]))
+        replies = tuple(known(reply) if isinstance(reply, Record) else reply for reply in driver.replies)
+        drivers.append(replace(driver, ends=ends, replies=replies))
+    return world.with_(record=known(stored), drivers=tuple(drivers))
 
 
-def _outdated(driver: Driver, stored: Record) -> Driver:
-    if driver.ends is not None:
-        actions, until, record = driver.ends
-        driver = replace(driver, ends=(actions, until, _relative(record, stored)))
-    return replace(driver, replies=tuple(_relative(reply, stored) for reply in driver.replies))
+def _spoken(held: Record, stored: Record) -> Record:
+    """What a driver that acts holds, as it is going to be stored: with the words that came meanwhile."""
+    return intern(replace(held, words=stored.words, notices=stored.notices))
 
 
-def _relative(reply: T, stored: Record) -> T:
-    if not isinstance(reply, Record):
-        return reply
-    version = 0 if reply.version == stored.version else -1
-    words_version = 0 if reply.words_version == stored.words_version else -1
-    return replace(reply, version=version, words_version=words_version)
+def _unspoken(held: Record) -> Record:
+    """And without them: they are none of its half."""
+    return replace(held, words=(), notices=(), words_version=0)
+
+
+_ESSENCES = cache()
+
+
+def _kept(record: Record, now: float, by_force: bool) -> Record:
+    """The essence of an interned record, as of version 0: most are met again and again."""
+    key = (id(record), now, by_force)
+    found: Record | None = _ESSENCES.get(key)
+    if found is None:
+        bare = replace(essence(record, now, by_force=by_force), version=0, words_version=0)
+        found = intern(bare)
+        remember(_ESSENCES, key, found, most=1_000_000)
+    return found
 
 
 def _wanted_answers(world: World) -> World:
     """Answers that the record asks for, or that a driver is about to write that it asks for."""
-    ids = physics.wanted(world.record)
-    for driver in world.drivers:
-        for reply in (*driver.replies, driver.done):
-            if isinstance(reply, tuple):
-                ids |= {done.id for done in reply if isinstance(done, Done)}
+    ids = physics.wanted(world.record) | {done.id for done in physics.noted(world)}
     answers = tuple(sorted((pair for pair in world.cloud.answers if pair[0] in ids), key=itemgetter(0)))
     return world.with_(cloud=replace(world.cloud, answers=answers))

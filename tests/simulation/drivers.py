@@ -104,6 +104,8 @@ def told(scope: Scope, world: World, driver: Driver, reply: Reply) -> World:
 def _ending(driver: Driver, asked: Request | bool) -> Driver:
     """A driver whose turn is nearly over, without what it looked at before."""
     if isinstance(asked, Act):
+        if not any(isinstance(reply, Observation) for reply in driver.replies):
+            raise physics.Broken("S11", f"{driver.holder} acts, and has not looked since it acted")
         return replace(driver, ends=(asked.actions, None, asked.record), replies=())
     if isinstance(asked, Wait):
         return replace(driver, ends=((), asked.until, SLEEPS), replies=())
@@ -143,6 +145,8 @@ def _acted(scope: Scope, world: World, driver: Driver, outcome: str) -> World:
     action = asked.actions[len(driver.done)]
     if not _is_intended(asked, action):
         raise physics.Broken("S9", f"{action_text(action)} without a durable intent")
+    if _thing(action) in {_thing(d.action) for d in driver.done if d.outcome is Outcome.UNKNOWN}:
+        raise physics.Broken("S11", f"{action_text(action)} after a call whose outcome is unknown")
     lease = asked.record.lease
     if lease is None or lease.until - world.now < timing.CALL_SECONDS:
         outcome = "too late"
@@ -151,6 +155,13 @@ def _acted(scope: Scope, world: World, driver: Driver, outcome: str) -> World:
     if len(driver.done) < len(asked.actions):
         return world.with_driver(driver)
     return told(scope, world, driver, driver.done)
+
+
+def _thing(action: Any) -> tuple[Any, ...]:
+    """What an action is done to."""
+    if isinstance(action, Send):
+        return action.command.node, action.command.verb
+    return (getattr(action, "volume", "") or getattr(action, "addresses", action.node),)
 
 
 def _is_intended(asked: Act, action: Any) -> bool:

@@ -73,7 +73,7 @@ class Search:
         self._found = found
         self._possible = possible
         self._budgets = Budgets()
-        self.first = canonical(begin(scope))
+        self.first = canonical(scope, begin(scope))
         self.parents: dict[bytes, bytes] = {self.first.key(): b""}
 
     def layer(self, worlds: list[World]) -> list[World]:
@@ -95,7 +95,7 @@ class Search:
     def _meet(self, world: World, step: Step, following: list[World]) -> None:
         self._found.edges += 1
         self._found.kinds[step.kind] += 1
-        after = canonical(step.world, world)
+        after = canonical(self._scope, step.world, world)
         key = after.key()
         if key in self.parents:
             return
@@ -116,8 +116,8 @@ class Search:
         for key in reversed(keys[:-1]):
             step = next(s for s in self._possible(self._scope, world) if self._leads(world, s, key))
             labels.append(step.label)
-            world = canonical(step.world, world)
+            world = canonical(self._scope, step.world, world)
         return tuple(labels)
 
     def _leads(self, world: World, step: Step, key: bytes) -> bool:
-        return canonical(step.world, world).key() == key
+        return canonical(self._scope, step.world, world).key() == key

@@ -6,7 +6,9 @@ decisions are `node_hook.duty`, the very file that nodes run.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 
 from chalicelib.model import (
     AddressView,
@@ -34,6 +36,7 @@ from chalicelib.model import (
     Vrrp,
     Word,
 )
+from chalicelib.progress import Done
 from node_hook import duty
 from tests.simulation.world import At, Host, Mail, World
 
@@ -208,13 +211,29 @@ def boot(world: World, host: Host) -> World:
 
 def send(world: World, action: Send) -> tuple[World, str | None, Outcome]:
     """A command is put into SSM's mail, if the node has an agent that ever registered."""
-    id_ = f"c{world.cloud.sent}"
-    mail = (*world.cloud.mail, Mail(id_, action.command))
-    return (
-        world.with_(cloud=replace(world.cloud, mail=mail, sent=world.cloud.sent + 1)),
-        id_,
-        Outcome.DONE,
-    )
+    known, command = _known_ids(world), action.command
+    order = f"{command.verb.value} {command.epoch} to {command.node} until {command.deadline:.3f}"
+    id_ = next(id_ for n in count(1) if (id_ := f"{order}, try {n}") not in known)
+    mail = (*world.cloud.mail, Mail(id_, command))
+    answers = tuple(pair for pair in world.cloud.answers if pair[0] != id_)
+    return world.with_(cloud=replace(world.cloud, mail=mail, answers=answers)), id_, Outcome.DONE
+
+
+def _known_ids(world: World) -> set[str | None]:
+    """The ids of commands that somebody still waits for or carries out: any other is as good as new."""
+    held = [driver.ends[2] for driver in world.drivers if driver.ends]
+    ids = {mail.id for mail in world.cloud.mail}
+    ids |= {host.acquiring.id for host in world.hosts if host.acquiring}
+    return ids.union(*map(wanted, (world.record, *held)), (done.id for done in noted(world)))
+
+
+def noted(world: World) -> Iterator[Done]:
+    """Outcomes that drivers are about to note."""
+    for driver in world.drivers:
+        yield from driver.done
+        for reply in driver.replies:
+            if isinstance(reply, tuple):
+                yield from (done for done in reply if isinstance(done, Done))
 
 
 def deliver(world: World, mail: Mail) -> World:

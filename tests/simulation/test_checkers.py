@@ -9,6 +9,7 @@ from itertools import permutations
 import pytest
 
 from chalicelib.model import (
+    Attach,
     Attached,
     Command,
     Detach,
@@ -16,11 +17,14 @@ from chalicelib.model import (
     Intent,
     Lease,
     Move,
+    Outcome,
     Record,
     Verb,
     Vrrp,
     Word,
 )
+from chalicelib.progress import Done
+from chalicelib.reconcile import Act
 from tests.simulation import drivers, physics, store
 from tests.simulation.explore import explore
 from tests.simulation.moves import begin
@@ -86,6 +90,23 @@ def test_s9_rejects_a_call_that_was_not_recorded(world: World) -> None:
     """The intent is not in the record that was persisted."""
     driver = Driver("d0", taken=True, ends=((Detach("v", "b"),), None, _driven(world).record))
     with pytest.raises(physics.Broken, match=r"^S9"):
+        drivers._acted(SCOPE, world, driver, "")
+
+
+def test_s11_rejects_a_driver_that_acts_without_a_look(world: World) -> None:
+    """Nothing was observed in the turn that acts."""
+    act = Act((Detach("v", "b"),), _driven(world).record)
+    with pytest.raises(physics.Broken, match=r"^S11: d0 acts, and has not looked"):
+        drivers._ending(Driver("d0", taken=True), act)
+
+
+def test_s11_rejects_a_second_call_after_an_unknown_one(world: World) -> None:
+    """The volume may be off by now, or not: nobody has looked."""
+    first, second = Detach("v", "b"), Attach("v", "a", "/dev/sdf")
+    record = replace(_driven(world).record, intents=(Intent(first, 1, 0.0), Intent(second, 1, 0.0)))
+    done = (Done(first, Outcome.UNKNOWN, world.now),)
+    driver = Driver("d0", taken=True, done=done, ends=((first, second), None, record))
+    with pytest.raises(physics.Broken, match=r"^S11: attach v a after a call whose outcome is unknown"):
         drivers._acted(SCOPE, world, driver, "")
 
 

@@ -92,7 +92,6 @@ class Cloud:
     mail: tuple[Mail, ...] = ()
     answers: tuple[tuple[str, Answer], ...] = ()
     late: tuple[Late, ...] = ()
-    sent: int = 0
     sticks: bool = False
     """Stops stay in `stopping`."""
     shown: tuple[At, ...] | None = None
