@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from operator import itemgetter
 from typing import Any, NoReturn
 
-from tests.simulation.pool import PLAIN, cache, remember
+from tests.simulation.pool import PLAIN, cache, is_kept, remember
 from tests.simulation.world import World
 
 REMEMBERED_MOST = 2_000_000
@@ -39,7 +39,7 @@ def effect(reads: str, does: Callable[..., World], *given: Any) -> Callable[[], 
     """What `does` makes of the world that is among `given`, when asked.
 
     `reads` names the parts that it reads or changes, besides the time, which it may read. All
-    that is given must be plain, interned, or live as long as the pool.
+    that is given must be plain, interned, or kept.
     """
     return partial(_recall, reads, does, given)
 
@@ -65,6 +65,8 @@ def _recall(reads: str, does: Callable[..., World], given: tuple[Any, ...]) -> W
 
 def _done(indexes: tuple[int, ...], does: Callable[..., World], given: tuple[Any, ...]) -> World:
     """The move made in a world of which it sees what it names."""
+    if passing := [x for x in given if type(x) is not World and not is_kept(x)]:
+        raise TypeError(f"{does.__name__} is remembered by values that are gone tomorrow: {passing}")
     seen = {0, *indexes}
     after = does(*[_masked(x, seen) if type(x) is World else x for x in given])
     if any(part is not HIDDEN for n, part in enumerate(after) if n not in seen):

@@ -14,12 +14,14 @@ from chalicelib.model import Record, Vrrp
 from tests.simulation import faults, passing, physics, store
 from tests.simulation.drivers import spawn, tidy
 from tests.simulation.instant import instant
+from tests.simulation.pool import keep
 from tests.simulation.scope import SWEEP_SECONDS, Scope, Step, is_done
 from tests.simulation.world import START, Cloud, Host, Left, World
 
 
 def begin(scope: Scope) -> World:
     """The first world of a scope."""
+    keep(scope)
     hosts = []
     for index, name in enumerate(scope.nodes):
         beat = START + 15 + index / 10
@@ -47,11 +49,11 @@ def begin(scope: Scope) -> World:
 def _settled(scope: Scope, world: World) -> World:
     """The world after an adoption without faults, before anybody paused it."""
     settings = tuple(pair for pair in scope.settings if pair[0] != "paused")
-    scope = replace(scope, settings=settings)
+    scope = keep(replace(scope, settings=settings, script=""))
     calm = world.with_(left=Left())
     calm = spawn(scope, calm)
     for _ in range(500):
-        steps = [s for s in moves(replace(scope, script=""), calm) if not s.kind]
+        steps = [s for s in moves(scope, calm) if not s.kind]
         if not steps or is_done(scope, calm, scripted=False):
             return tidy(calm.with_(left=scope.left))
         calm = steps[0].world

@@ -38,8 +38,7 @@ def script(scope: Scope, world: World, *, quiet: bool) -> Iterator[Step]:
         return
     if line[0] == "~" and not quiet:
         return
-    if line[0] in ("~", "?"):
-        line = intern(line[1:])
+    line = intern(line[1:] if line[0] in ("~", "?") else line)
     yield Step(" ".join(line), "", effect("hosts cloud bus", happen, played, line))
 
 

@@ -22,6 +22,8 @@ _FIRST = 2
 
 _CACHES: list[dict[Any, Any]] = []
 
+_KEPT: dict[int, Any] = {}
+
 
 def intern(value: T) -> T:
     """The one object that stands for this value: by structure, and parts already known by identity.
@@ -53,6 +55,17 @@ def _parts(kind: Any) -> Callable[[Any], tuple[Any, ...]]:
     return attrgetter(*names)
 
 
+def keep(value: T) -> T:
+    """The value itself, which lives as long as the pool from now on: so nothing else gets its identity."""
+    _KEPT[id(value)] = value
+    return value
+
+
+def is_kept(value: Any) -> bool:
+    """Whether its identity stands for this value, and for no other, as long as the pool lives."""
+    return isinstance(value, PLAIN) or id(value) in _KNOWN or id(value) in _KEPT
+
+
 def numbers(values: tuple[Any, ...]) -> Iterator[int]:
     """The numbers of interned values: equal values have equal ones."""
     return map(_KNOWN.__getitem__, map(id, values))
@@ -74,5 +87,5 @@ def remember(place: dict[Any, Any], key: Any, value: Any, *, most: int) -> None:
 
 def forget() -> None:
     """Empty the pools: values from before must not be used with values from after."""
-    for place in (_POOL, _KNOWN, *_CACHES):
+    for place in (_POOL, _KNOWN, _KEPT, *_CACHES):
         place.clear()

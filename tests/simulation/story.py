@@ -44,6 +44,7 @@ from tests.simulation.drivers import action_text, drive, spawn, tidy
 from tests.simulation.instant import instant
 from tests.simulation.moves import begin
 from tests.simulation.passing import due, happen
+from tests.simulation.pool import keep
 from tests.simulation.scope import Scope, Step
 from tests.simulation.world import World, request
 
@@ -156,7 +157,7 @@ def _happen(teller: Teller, words: list[str]) -> Iterator[str]:
         case ["pause" | "resume" as word]:
             settings = [pair for pair in teller.scope.settings if pair[0] != "paused"]
             settings += [("paused", True)] if word == "pause" else []
-            teller.scope = replace(teller.scope, settings=tuple(settings))
+            teller.scope = keep(replace(teller.scope, settings=tuple(settings)))
             free = replace(teller.world.record, lease=None)  # who drives has read the old definition
             teller.world = tidy(teller.world.with_(drivers=(), record=free))
         case ["driver", "dies"]:
