@@ -192,7 +192,8 @@ def test_asking_keepalived(here: Election) -> None:
     assert time.monotonic() - began < 3
     os.kill(here.vrrp_child(), signal.SIGCONT)
     here.kill_all()
-    assert keepalived.current(paths(here), "baton-orders") == "STOP"
+    # Its child may take some milliseconds to be gone: until then nobody knows.
+    wait(lambda: keepalived.current(paths(here), "baton-orders") == "STOP")
 
 
 def test_the_plain_notify_hook() -> None:
