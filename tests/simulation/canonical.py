@@ -6,7 +6,9 @@ forms go on side by side, and compares.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from operator import itemgetter
 
 from chalicelib.model import FencePolicy, Record
@@ -15,7 +17,7 @@ from tests.simulation.effects import effect
 from tests.simulation.essence import essence
 from tests.simulation.pool import cache, intern, remember
 from tests.simulation.scope import Scope
-from tests.simulation.world import World
+from tests.simulation.world import Driver, World
 
 
 def canonical(scope: Scope, world: World, before: World | None = None) -> World:
@@ -51,33 +53,29 @@ def _essential(by_force: bool, world: World) -> World:
     Versions only grow and are only compared with the stored ones: equal, or outdated for ever.
     """
     stored = world.record
-
-    def known(record: Record) -> Record:
-        version = 0 if record.version == stored.version else -1
-        words_version = 0 if record.words_version == stored.words_version else -1
-        kept = _kept(record, world.now, by_force)
-        if version or words_version:
-            kept = replace(kept, version=version, words_version=words_version)
-        return kept
-
-    drivers = []
-    for driver in world.drivers:
-        ends = driver.ends
-        if ends is not None:
-            ends = (*ends[:2], _unspoken(known(_spoken(ends[2], stored))) if ends[0] else known(ends[2]))
-        replies = tuple(known(reply) if isinstance(reply, Record) else reply for reply in driver.replies)
-        drivers.append(replace(driver, ends=ends, replies=replies))
-    return world.with_(record=known(stored), drivers=tuple(drivers))
+    known = partial(_known, stored=stored, now=world.now, by_force=by_force)
+    drivers = tuple(_driver(driver, stored, known) for driver in world.drivers)
+    return world.with_(record=known(stored), drivers=drivers)
 
 
-def _spoken(held: Record, stored: Record) -> Record:
-    """What a driver that acts holds, as it is going to be stored: with the words that came meanwhile."""
-    return intern(replace(held, words=stored.words, notices=stored.notices))
+def _driver(driver: Driver, stored: Record, known: Callable[[Record], Record]) -> Driver:
+    replies = tuple(known(reply) if isinstance(reply, Record) else reply for reply in driver.replies)
+    if driver.ends is None:
+        return replace(driver, replies=replies)
+    actions, until, held = driver.ends
+    if actions:  # what it writes next is its half, beside whatever words have come meanwhile
+        held = known(replace(held, words=stored.words, notices=stored.notices))
+        held = replace(held, words=(), notices=(), words_version=0)
+    else:
+        held = known(held)
+    return replace(driver, replies=replies, ends=(actions, until, held))
 
 
-def _unspoken(held: Record) -> Record:
-    """And without them: they are none of its half."""
-    return replace(held, words=(), notices=(), words_version=0)
+def _known(record: Record, stored: Record, now: float, by_force: bool) -> Record:
+    version = 0 if record.version == stored.version else -1
+    words_version = 0 if record.words_version == stored.words_version else -1
+    kept = _kept(intern(record), now, by_force)
+    return replace(kept, version=version, words_version=words_version) if version or words_version else kept
 
 
 _ESSENCES = cache()

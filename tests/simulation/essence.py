@@ -30,6 +30,9 @@ from chalicelib.steps import DEVICE_TAKEN, FENCE_BUDGET
 CODES = (DEVICE_TAKEN, FENCE_BUDGET)
 """Codes that a step looks at; others are for people, beside a call that EC2 refused."""
 
+RARE_SECONDS = 4 * timing.POLL_MOST_SECONDS
+"""An epoch that is older is looked at as rarely as any, if it is settled (see `decide._poll`)."""
+
 A_MOMENT = 0.001
 """Seconds: less than lies between two moments of a world."""
 
@@ -43,7 +46,7 @@ def essence(record: Record, now: float, *, by_force: bool = False) -> Record:
     record = replace(
         record,
         because="",  # for people
-        granted_at=0.0 if is_over else record.granted_at,  # of interest while the epoch is unfinished
+        granted_at=0.0 if is_over and now >= record.granted_at + RARE_SECONDS else record.granted_at,
         counted_from=0.0 if is_over else record.counted_from,
         challenge=record.challenge and replace(record.challenge, claim=0),  # for people
         intents=tuple(_intent(record, intent, now) for intent in record.intents),
@@ -60,7 +63,7 @@ def _seat(record: Record, seat: Seat, is_over: bool) -> Seat:
     newest = record.word(seat.node)
     is_past = last is not None and newest is last  # the record reads the newer one of the two
     claims_anew = newest is not None and newest.sequence > seat.spent
-    kept = [asked for asked in seat.asked if asked.answer is None or _is_read(record, asked, is_over)]
+    kept = [asked for asked in seat.asked if _is_read(record, asked, is_over)]
     return replace(
         seat,
         heard=None if is_past else seat.heard,
@@ -80,13 +83,13 @@ def _sent(asked: Asked, newest: Word | None) -> Asked:
 
 
 def _is_read(record: Record, asked: Asked, is_over: bool) -> bool:
-    """Whether anybody looks at an answered command again."""
+    """Whether anybody looks at a command again: its answer is awaited, or says more than "done"."""
     verb, epoch, answer = asked.command.verb, asked.command.epoch, asked.answer
-    if verb not in (Verb.RELEASE, Verb.ACQUIRE) or (answer is not None and answer.code is not Code.NONE):
+    if answer is None or answer.code is not Code.NONE or verb not in (Verb.RELEASE, Verb.ACQUIRE):
         return True
     if record.challenge is not None and epoch == record.challenge.epoch:
         return True
-    has_released = answer is not None and answer.result is Result.RELEASED  # its word says so from now on
+    has_released = answer.result is Result.RELEASED  # its word says so from now on
     return epoch == record.epoch and not is_over and not has_released
 
 
@@ -163,7 +166,8 @@ def _intent(record: Record, intent: Intent, now: float) -> Intent:
     One that cannot take effect any more stays where it is: dropping it makes the core write.
     """
     if intent.outcome in (None, Outcome.UNKNOWN):
-        if now < intent.at + timing.CALL_TTL_SECONDS or record.mend:
+        is_to_mend = bool(record.mend) and intent.epoch == record.epoch  # one done is not one unknown
+        if now < intent.at + timing.CALL_TTL_SECONDS or is_to_mend:
             return replace(intent, outcome=None)
         intent = replace(intent, outcome=Outcome.DONE)
     is_over = record.settled and not isinstance(intent.action, Fence | Start)

@@ -14,6 +14,9 @@ from tests.simulation.reduction import Budgets, fewer
 from tests.simulation.scope import Scope, Step, is_done
 from tests.simulation.world import MARK, World
 
+STATES_MOST = 100_000_000
+"""Some 80 GB of memory: a scope that comes so far is not small, and is not called explored."""
+
 
 @dataclass
 class Found:
@@ -40,7 +43,6 @@ class Found:
 def explore(
     scope: Scope,
     *,
-    states_most: int = 100_000_000,
     report: Callable[[Found, int], None] = lambda found, waiting: None,
 ) -> Found:
     """Breadth first, so that a broken guarantee comes with a shortest story.
@@ -57,8 +59,8 @@ def explore(
         layer = search.layer(layer)
         found.states = len(search.parents)
         found.seconds = time.perf_counter() - began
-        if found.states > states_most:
-            raise RuntimeError(f"{scope.name}: more than {states_most:,} states")
+        if found.states > STATES_MOST:
+            raise RuntimeError(f"{scope.name}: more than {STATES_MOST:,} states")
         report(found, len(layer))
     return found
 

@@ -213,7 +213,7 @@ def send(world: World, action: Send) -> tuple[World, str | None, Outcome]:
     """A command is put into SSM's mail, if the node has an agent that ever registered."""
     known, command = _known_ids(world), action.command
     order = f"{command.verb.value} {command.epoch} to {command.node} until {command.deadline:.3f}"
-    id_ = next(id_ for n in count(1) if (id_ := f"{order}, try {n}") not in known)
+    id_ = next(id_ for n in count(1) if (id_ := f"{order} ({n})") not in known)
     mail = (*world.cloud.mail, Mail(id_, command))
     answers = tuple(pair for pair in world.cloud.answers if pair[0] != id_)
     return world.with_(cloud=replace(world.cloud, mail=mail, answers=answers)), id_, Outcome.DONE

@@ -48,7 +48,7 @@ def test_a_canonical_world_goes_on_like_those_that_it_stands_for(seed: int) -> N
     """The same moves are possible in both, and lead to worlds that are alike again."""
     forget()
     dice = random.Random(seed)
-    scope = _walk(seed, dice)
+    scope = walk(seed, dice)
     world = begin(scope)
     for _ in range(300):
         twin = canonical(scope, world)
@@ -60,7 +60,7 @@ def test_a_canonical_world_goes_on_like_those_that_it_stands_for(seed: int) -> N
         world = dice.choice(calm if calm and dice.random() < 0.5 else steps).world
 
 
-def _walk(seed: int, dice: random.Random) -> Scope:
+def walk(seed: int, dice: random.Random) -> Scope:
     """A world in which much can happen: each script, policy and number of nodes in its turn."""
     return Scope(
         "walk",
